@@ -1,0 +1,64 @@
+# Every target sets up what it needs in .venv by itself; a bare machine with Python 3.11 and make is enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format proto proto-check protobuf-range interop clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/.python:
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.all: pyproject.toml | $(VENV)/.python
+	$(PIP) install -e '.[all]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/.python
+	$(PIP) install -e '.[all,test]'
+	@touch $@
+
+$(VENV)/.lint: pyproject.toml | $(VENV)/.python
+	$(PIP) install -e '.[all,test,lint]'
+	@touch $@
+
+demo: $(VENV)/.all  ## two agents, one executor, two cut connections, nothing lost and nothing run twice
+	@$(BIN)/sansrelay demo
+
+test: $(VENV)/.test  ## the tests (real Codex binaries aside: make interop)
+	$(BIN)/python -m pytest -m 'not interop' $(ARGS)
+
+lint: $(VENV)/.lint  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(VENV)/.lint  ## lay the code out as ruff wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Generated code comes from a pinned, deliberately old protoc: a runtime refuses code newer than itself.
+$(VENV)-proto/.done: Makefile
+	$(PYTHON) -m venv $(VENV)-proto
+	$(VENV)-proto/bin/python -m pip --disable-pip-version-check --quiet install 'grpcio-tools==1.74.0' 'mypy-protobuf==3.6.0' 'protobuf<7' 'setuptools<81'
+	@touch $@
+
+proto: $(VENV)-proto/.done  ## generate sansrelay/_pb from proto/
+	PATH="$(CURDIR)/$(VENV)-proto/bin:$$PATH" $(VENV)-proto/bin/python tools/generate_proto.py
+
+proto-check: proto  ## fail when the committed generated code is not what proto/ gives
+	git diff --exit-code -- sansrelay/_pb
+
+protobuf-range: $(VENV)/.test  ## the core's tests on the oldest and on the newest protobuf
+	tools/protobuf_range.sh
+
+interop: $(VENV)/.test  ## the tests against the real Codex binary (fetched once from npm)
+	$(BIN)/python -m pytest -m interop $(ARGS)
+
+clean:  ## remove what the targets made
+	rm -rf $(VENV) $(VENV)-proto $(VENV)-protobuf-* .mypy_cache .ruff_cache .pytest_cache build dist
