@@ -89,7 +89,8 @@ class RelayConfig:
     counted. Beyond they are dropped and counted (`WINDOW_OVERRUN`)."""
     receive_buffer_size: int = 64 * 1024 * 1024
     """Bytes that all streams together hold for the peer's segments. Beyond, a segment is dropped
-    and counted (`BUFFER_FULL`), unless its stream holds nothing else: so each stream moves."""
+    and counted (`BUFFER_FULL`), unless it is the next in order on a stream whose application keeps
+    up: so each stream moves."""
     unconfirmed_buffer_size: int = 4 * 1024 * 1024
     """Bytes that all streams not confirmed yet hold together. Beyond, dropped and counted
     (`BUFFER_FULL`)."""

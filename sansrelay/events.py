@@ -127,19 +127,30 @@ class Retransmit(Event):
 class StreamReset(Event):
     """The stream has ended, for whatever reason. The last event of a stream.
 
-    `outcomes` names each message that was not yet reported by `DataAcknowledged`. `reason` is the
-    text as it was on the wire; `known_reason` its member of the vocabulary, if it has one.
+    `reason` is the text as it was on the wire; `known_reason` its member of the vocabulary, if it
+    has one. `unknown` and `never_sent` say what became of the messages that were not acknowledged,
+    as ranges of their ids; every message below both was acknowledged. On a basic stream nothing
+    ever is.
     """
 
     stream_id: str
     reason: str
     by: EndedBy
-    outcomes: tuple[tuple[MessageId, Outcome], ...] = ()
+    unknown: range = range(0)
+    never_sent: range = range(0)
 
     @property
     def known_reason(self) -> ResetReason | None:
         """The member of `ResetReason`, or None for a foreign word."""
         return reason_of(self.reason)
+
+    def outcome(self, message_id: MessageId) -> Outcome:
+        """What became of one message that `send_data` took on this stream."""
+        if message_id in self.unknown:
+            return Outcome.UNKNOWN
+        if message_id in self.never_sent:
+            return Outcome.NEVER_SENT
+        return Outcome.ACKNOWLEDGED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,624 @@
+"""The state machine: many streams over one link at a time.
+
+`RelayConnection` does no I/O and has no clock. Its owner tells it what happened, says what the
+application wants, and then drains it, always in the same order:
+
+1. `frames_to_send(now)` until it returns nothing or the link can take no more,
+2. `next_event()` until it returns None,
+3. `next_timeout()`: call `handle_timeout` at that time.
+
+Events never wait for frames and frames never wait for events, so an owner whose link is slow may
+read all events and come back for frames later.
+"""
+
+from collections import deque
+from enum import Enum
+from typing import Final
+
+from .codec import decode_frame, encode_frame
+from .config import ProfilePolicy, RelayConfig
+from .ended import EndedStreams, ResetLimiter
+from .errors import FrameCause, LocalCause, LocalProtocolError, ResetReason
+from .events import EndedBy, Event, FrameRejected, LinkLost, MessageId
+from .frames import (
+    DataFrame,
+    Frame,
+    HandshakeFrame,
+    HeartbeatFrame,
+    InvalidFrame,
+    ResetFrame,
+    ResumeFrame,
+)
+from .receiver import Budget
+from .scheduler import Scheduler
+from .states import Profile, StreamState
+from .stats import ConnectionStats, Counters
+from .stream import Shared, Stream
+from .timers import TimerHeap, TimerKind
+
+__all__ = ["LinkState", "RelayConnection", "Role"]
+
+_INCARNATIONS: Final = 2**64
+
+
+class Role(Enum):
+    """Which end of the relay this is."""
+
+    HARNESS = "harness"
+    """Opens streams."""
+    EXECUTOR = "executor"
+    """Accepts them."""
+
+
+class LinkState(Enum):
+    """Whether frames can go out."""
+
+    DOWN = "down"
+    UP = "up"
+
+
+class RelayConnection:
+    """One end of the relay, over its whole life and any number of links.
+
+    Not safe to share between threads or tasks without a lock: each call must end before the next.
+
+    `incarnation` is a random 64-bit number, not 0, that no other connection has: it is how a peer
+    tells that this end has lost its state. Give each `RelayConnection` a fresh one.
+
+    Four groups of calls:
+
+    * the world happened: `link_opened`, `receive_frame`, `link_closed`, `handle_timeout`;
+    * the application wants: `open_stream`, `send_data`, `consume`, `close_stream`, `reset_stream`;
+    * drain: `frames_to_send`, `next_event`, `next_timeout`;
+    * look, without effect: `state`, `stream_state`, `profile`, `send_capacity`, `stats`.
+
+    `now` is any monotonic time in seconds, the same clock in all calls. Misuse raises
+    `LocalProtocolError` and changes nothing; nothing that a peer sends raises.
+    """
+
+    def __init__(self, role: Role, *, incarnation: int, config: RelayConfig | None = None) -> None:
+        if not 0 < incarnation < _INCARNATIONS:
+            raise LocalProtocolError(
+                LocalCause.BAD_ARGUMENT,
+                f"incarnation must be a random number from 1 to 2**64 - 1, not {incarnation!r}",
+            )
+        self._role = role
+        self._config = config = config or RelayConfig()
+        self._incarnation = incarnation
+        self._accepted = 0
+        self._now = float("-inf")
+        self._events: deque[Event] = deque()
+        self._counters = Counters()
+        self._budget = Budget(config.receive_buffer_size)
+        self._timers: TimerHeap[Stream] = TimerHeap()
+        self._scheduler: Scheduler[Stream] = Scheduler()
+        self._shared = Shared(
+            config=config,
+            emit=self._events.append,
+            ended=self._on_stream_ended,
+            budget=self._budget,
+            early_budget=Budget(config.unconfirmed_buffer_size),
+            counters=self._counters,
+            scheduler=self._scheduler,
+            timers=self._timers,
+        )
+        self._streams: dict[str, Stream] = {}
+        self._ended = EndedStreams(config)
+        self._limiter = ResetLimiter(config.resets_per_second)
+        # Data that came before its opening, by stream, in order of arrival: (deadline, frames).
+        self._pending: dict[str, tuple[float, list[DataFrame]]] = {}
+        self._pending_bytes = 0
+
+    # -- the world happened
+
+    def link_opened(self, now: float) -> None:
+        """A link to the peer, or to a rendezvous, is up: whole frames pass in order, or not at all.
+
+        Raises `LocalProtocolError` if one is open already: report `link_closed` first.
+        """
+        if self._shared.link_up:
+            raise LocalProtocolError(
+                LocalCause.LINK_STATE, "a link is open; call link_closed before the next one"
+            )
+        self._advance(now)
+        self._shared.link_up = True
+        self._counters.links_opened += 1
+        for stream in self._streams.values():
+            stream.link_opened()
+            self._timers.rearm(stream)
+
+    def link_closed(self, now: float) -> None:
+        """The link is gone, for whatever reason, with all that was under way on it.
+
+        Basic streams end with `link_lost`; reliable ones wait for the next link.
+        Raises `LocalProtocolError` if no link is open.
+        """
+        if not self._shared.link_up:
+            raise LocalProtocolError(LocalCause.LINK_STATE, "no link is open")
+        self._advance(now)
+        self._shared.link_up = False
+        self._events.append(LinkLost())
+        self._pending.clear()
+        self._pending_bytes = 0
+        for stream in list(self._streams.values()):
+            stream.link_closed(now)
+
+    def receive_frame(self, data: bytes, now: float) -> None:
+        """One whole binary message came over the link. Never raises for what is in it.
+
+        Frames that come while no link is open are dropped and counted (`NO_LINK`).
+        """
+        self._advance(now)
+        counters = self._counters
+        counters.frames_received += 1
+        counters.bytes_received += len(data)
+        if not self._shared.link_up:
+            counters.dropped[FrameCause.NO_LINK] += 1
+            return
+        frame = decode_frame(data, self._config)
+        if isinstance(frame, InvalidFrame):
+            self._reject(frame.stream_id, frame.cause, frame.detail)
+            return
+        stream = self._streams.get(frame.stream_id)
+        if stream is None:
+            self._on_unknown(frame, now)
+        elif isinstance(frame, ResetFrame):
+            self._on_reset(stream, frame, now)
+        elif stream.profile is Profile.RELIABLE:
+            self._on_reliable(stream, frame, now)
+        elif stream.profile is Profile.BASIC:
+            self._on_basic(stream, frame)
+        else:
+            self._on_undecided(stream, frame, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Time has come to `next_timeout()`. Calling early or late is harmless."""
+        self._advance(now)
+        while self._pending:
+            stream_id = next(iter(self._pending))
+            if self._pending[stream_id][0] > now:
+                break
+            self._drop_pending(stream_id)
+            self._answer_unknown(stream_id, now)
+        while (first := self._timers.first()) is not None and first[0] <= now:
+            _, kind, stream = first
+            stream.on_timer(kind, now)
+            self._timers.rearm(stream)
+
+    # -- the application wants
+
+    def open_stream(self, stream_id: str) -> None:
+        """Open a stream under an id that was never used before; UUIDv4 is the custom.
+
+        Data may be sent at once. Raises `LocalProtocolError` (`WRONG_ROLE`, `BAD_ARGUMENT`,
+        `STREAM_EXISTS`, `TOO_MANY_STREAMS`).
+        """
+        config = self._config
+        if self._role is not Role.HARNESS:
+            raise LocalProtocolError(LocalCause.WRONG_ROLE, "only a harness opens streams")
+        if not stream_id.strip() or len(stream_id.encode()) > config.max_stream_id_size:
+            raise LocalProtocolError(
+                LocalCause.BAD_ARGUMENT,
+                f"a stream id must not be blank nor longer than {config.max_stream_id_size} bytes",
+            )
+        if stream_id in self._streams or stream_id in self._ended:
+            raise LocalProtocolError(
+                LocalCause.STREAM_EXISTS, f"stream id {stream_id!r} was used; take a fresh one"
+            )
+        if len(self._streams) >= config.max_streams:
+            raise LocalProtocolError(
+                LocalCause.TOO_MANY_STREAMS,
+                f"{config.max_streams} streams are open (max_streams); close one first",
+            )
+        basic = config.profile is ProfilePolicy.BASIC
+        stream = Stream(
+            stream_id,
+            self._shared,
+            is_opener=True,
+            own=self._incarnation,
+            profile=Profile.BASIC if basic else Profile.UNKNOWN,
+        )
+        self._streams[stream_id] = stream
+        if basic:
+            stream.open()
+        if self._shared.link_up:
+            stream.link_opened()
+
+    def send_data(self, stream_id: str, data: bytes) -> MessageId:
+        """Queue one message, which must not be empty nor larger than `send_capacity(stream_id)`.
+
+        Returns its id. Raises `LocalProtocolError` and queues nothing (`UNKNOWN_STREAM`,
+        `STREAM_CLOSING`, `BAD_ARGUMENT`, `MESSAGE_TOO_LARGE`, `NO_CAPACITY`,
+        `SEQUENCE_EXHAUSTED`; the last also begins to close the stream).
+        """
+        stream = self._live(stream_id)
+        if stream.closing:
+            raise LocalProtocolError(LocalCause.STREAM_CLOSING, f"stream {stream_id!r} is closing")
+        size = len(data)
+        if not size:
+            raise LocalProtocolError(LocalCause.BAD_ARGUMENT, "a message must not be empty")
+        if size > self._config.max_message_size:
+            raise LocalProtocolError(
+                LocalCause.MESSAGE_TOO_LARGE,
+                f"{size} bytes; max_message_size is {self._config.max_message_size}",
+            )
+        if size > stream.sender.capacity():
+            raise LocalProtocolError(
+                LocalCause.NO_CAPACITY,
+                f"{size} bytes, but only {stream.sender.capacity()} fit now; "
+                "wait for SendCapacityAvailable",
+            )
+        if not stream.sender.room_in_sequence(size):
+            stream.close(ResetReason.SEQUENCE_EXHAUSTED)
+            raise LocalProtocolError(
+                LocalCause.SEQUENCE_EXHAUSTED, "open a new stream: this one has used up its numbers"
+            )
+        return stream.send(data)
+
+    def consume(self, stream_id: str, messages: int = 1) -> None:
+        """The application has taken over that many messages, oldest first: acks may move.
+
+        Nothing happens on a stream that has ended. Raises `LocalProtocolError`
+        (`NOTHING_TO_CONSUME`, `UNKNOWN_STREAM`).
+        """
+        if stream_id in self._ended:
+            return
+        stream = self._live(stream_id)
+        if not 0 <= messages <= stream.receiver.unconsumed:
+            raise LocalProtocolError(
+                LocalCause.NOTHING_TO_CONSUME,
+                f"{messages} messages, but {stream.receiver.unconsumed} were received and not "
+                "consumed",
+            )
+        if messages:
+            stream.consume(messages)
+
+    def close_stream(self, stream_id: str, reason: str = ResetReason.CLOSED) -> None:
+        """End a stream once everything sent is acknowledged (basic profile: written).
+
+        `StreamReset` tells when. Closing again is harmless. Raises `LocalProtocolError`
+        (`UNKNOWN_STREAM`, `BAD_ARGUMENT`).
+        """
+        if stream_id in self._ended:
+            return
+        stream = self._live(stream_id)
+        self._check_reason(reason)
+        if not stream.closing:
+            stream.close(reason)
+
+    def reset_stream(self, stream_id: str, reason: str = ResetReason.CANCELLED) -> None:
+        """End a stream at once. Nothing happens if it has ended already.
+
+        Raises `LocalProtocolError` (`UNKNOWN_STREAM`, `BAD_ARGUMENT`).
+        """
+        if stream_id in self._ended:
+            return
+        stream = self._live(stream_id)
+        self._check_reason(reason)
+        stream.end(reason)
+
+    # -- drain
+
+    def frames_to_send(self, now: float, max_bytes: int = 64 * 1024) -> list[bytes]:
+        """Encoded frames for the link, chosen now: resets, control, then data in fair turns.
+
+        Stops once `max_bytes` are reached; a single frame may be larger. Empty without a link.
+        What was returned counts as sent.
+        """
+        self._advance(now)
+        out: list[bytes] = []
+        if not self._shared.link_up:
+            return out
+        size = 0
+        while size < max_bytes:
+            frame = self._next_frame(now)
+            if frame is None:
+                break
+            data = encode_frame(frame)
+            out.append(data)
+            size += len(data)
+        counters = self._counters
+        counters.frames_sent += len(out)
+        counters.bytes_sent += size
+        return out
+
+    def next_event(self) -> Event | None:
+        """The oldest event not yet read, or None."""
+        return self._events.popleft() if self._events else None
+
+    def next_timeout(self) -> float | None:
+        """When `handle_timeout` is to be called next, or None."""
+        timeout = self._first_timeout()
+        return None if timeout is None else timeout[0]
+
+    @property
+    def next_timeout_reason(self) -> tuple[TimerKind, str] | None:
+        """What `next_timeout` is for: the kind of deadline and the stream's id."""
+        timeout = self._first_timeout()
+        return None if timeout is None else timeout[1:]
+
+    # -- look
+
+    @property
+    def role(self) -> Role:
+        """Which end this is."""
+        return self._role
+
+    @property
+    def state(self) -> LinkState:
+        """Whether a link is open."""
+        return LinkState.UP if self._shared.link_up else LinkState.DOWN
+
+    def stream_state(self, stream_id: str) -> StreamState | None:
+        """Where a stream stands; None for an id that is not known (any more)."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            return stream.state
+        return StreamState.ENDED if stream_id in self._ended else None
+
+    def profile(self, stream_id: str) -> Profile | None:
+        """What the peer of a live stream can do; None for any other id."""
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.profile
+
+    def send_capacity(self, stream_id: str) -> int:
+        """Bytes that the next message on this stream may have; 0 if it takes none."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None or stream.closing else stream.sender.capacity()
+
+    def stats(self) -> ConnectionStats:
+        """The counters as they are now."""
+        return self._counters.snapshot(
+            live=len(self._streams),
+            remembered=len(self._ended),
+            held=self._budget.used + self._pending_bytes,
+        )
+
+    # -- inside: sending
+
+    def _next_frame(self, now: float) -> Frame | None:
+        reset = self._ended.next_reset()
+        if reset is not None:
+            return reset
+        scheduler = self._scheduler
+        while (stream := scheduler.next_control()) is not None:
+            frame = stream.next_control(now)
+            if frame is not None:
+                return frame
+        while (stream := scheduler.data_head()) is not None:
+            size = stream.next_size()
+            if not size:
+                scheduler.drop_head()
+            elif stream.deficit < size:
+                scheduler.turn_over(size)
+            else:
+                stream.deficit -= size
+                frame = stream.next_data(now)
+                stream.finish_closing()
+                return frame
+        return None
+
+    # -- inside: receiving
+
+    def _on_reset(self, stream: Stream, frame: ResetFrame, now: float) -> None:
+        if stream.profile is Profile.UNKNOWN and frame.reason == ResetReason.UNKNOWN_STREAM:
+            # Our data outlived our opening, which was lost: the repeated opening puts that right.
+            self._drop(FrameCause.NOT_DECISIVE)
+            return
+        if (
+            stream.profile is Profile.RELIABLE
+            and stream.state is not StreamState.UNCONFIRMED
+            and not stream.on_report(frame.ack, frame.ack_bits, now)
+        ):
+            stream.reject_report(frame.ack, frame.ack_bits)
+        stream.end(frame.reason, by=EndedBy.PEER)
+
+    def _on_reliable(self, stream: Stream, frame: Frame, now: float) -> None:
+        if isinstance(frame, ResumeFrame):
+            if frame.next_seq:
+                stream.on_resume(frame, now)
+            else:
+                self._drop(FrameCause.NOT_DECISIVE)
+            return
+        confirmed = stream.state is not StreamState.UNCONFIRMED
+        if confirmed:
+            stream.heard(now)
+            if not stream.on_report(frame.ack, frame.ack_bits, now):
+                stream.reject_report(frame.ack, frame.ack_bits)
+        if isinstance(frame, DataFrame):
+            stream.on_data(frame, now)
+        elif isinstance(frame, HandshakeFrame):
+            self._reject(
+                stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open"
+            )
+        elif not confirmed:
+            self._drop(FrameCause.NOT_CONFIRMED)
+        elif isinstance(frame, HeartbeatFrame):
+            stream.on_heartbeat()
+        if stream.closing:
+            stream.finish_closing()
+
+    def _on_basic(self, stream: Stream, frame: Frame) -> None:
+        if isinstance(frame, DataFrame):
+            stream.on_basic_data(frame)
+        elif isinstance(frame, ResumeFrame) and frame.next_seq:
+            if self._config.profile is ProfilePolicy.BASIC:
+                self._drop(FrameCause.NOT_DECISIVE)
+                return
+            self._reject(stream.stream_id, FrameCause.RESUME_ON_BASIC, f"resume {frame.next_seq}")
+            stream.end(ResetReason.PROTOCOL_ERROR)
+        elif isinstance(frame, HandshakeFrame):
+            self._reject(
+                stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open"
+            )
+
+    def _on_undecided(self, stream: Stream, frame: Frame, now: float) -> None:
+        """At an opener that has not found out about its peer."""
+        silent = not frame.ack and not frame.ack_bits
+        match frame:
+            case ResumeFrame() if frame.next_seq:
+                stream.on_resume(frame, now)
+            case ResumeFrame() if silent:
+                stream.becomes_basic()
+            case DataFrame() if silent and not frame.seq:
+                stream.becomes_basic()
+                if stream.state is StreamState.OPEN:
+                    stream.on_basic_data(frame)
+            case HandshakeFrame():
+                self._reject(stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "not asked for")
+                stream.end(ResetReason.PROTOCOL_ERROR)
+            case _:
+                self._drop(FrameCause.NOT_DECISIVE)
+
+    def _on_unknown(self, frame: Frame, now: float) -> None:
+        stream_id = frame.stream_id
+        if isinstance(frame, ResetFrame):
+            self._ended.settle(stream_id)
+            self._drop_pending(stream_id)
+        elif stream_id in self._ended:
+            self._drop(FrameCause.ENDED_STREAM)
+            if self._allow_reset(now):
+                self._ended.owe(stream_id)
+        elif self._role is Role.HARNESS:
+            self._answer_unknown(stream_id, now)
+        else:
+            self._on_offer(frame, now)
+
+    def _on_offer(self, frame: Frame, now: float) -> None:
+        """A frame for an id that an acceptor does not know: an opening, or too late."""
+        stream_id = frame.stream_id
+        silent = not frame.ack and not frame.ack_bits
+        basic_only = self._config.profile is ProfilePolicy.BASIC
+        match frame:
+            case DataFrame() if basic_only or (silent and not frame.seq):
+                stream = self._accept(stream_id, Profile.BASIC)
+                if stream is not None:
+                    stream.on_basic_data(frame)
+            case _ if basic_only:
+                self._drop(FrameCause.UNKNOWN_STREAM)
+            case ResumeFrame() if silent and not frame.next_seq:
+                self._accept(stream_id, Profile.BASIC)
+            case ResumeFrame() if frame.next_seq == 1 and not frame.peer_incarnation:
+                stream = self._accept(stream_id, Profile.RELIABLE)
+                if stream is not None:
+                    stream.offered(frame, now)
+                    self._replay_pending(stream, now)
+            case DataFrame() if frame.seq:
+                self._hold_pending(frame, now)
+            case HandshakeFrame():
+                self._reject(stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "no encryption here")
+                self._refuse(stream_id, ResetReason.PROTOCOL_ERROR)
+            case _:
+                self._answer_unknown(stream_id, now)
+
+    def _accept(self, stream_id: str, profile: Profile) -> Stream | None:
+        self._drop_pending(stream_id, keep=profile is Profile.RELIABLE)
+        if len(self._streams) >= self._config.max_streams:
+            self._refuse(stream_id, ResetReason.TOO_MANY_STREAMS)
+            return None
+        if profile is Profile.BASIC and self._config.profile is ProfilePolicy.RELIABLE:
+            self._refuse(stream_id, ResetReason.PROFILE_REFUSED)
+            return None
+        self._accepted += 1
+        own = (self._incarnation + self._accepted) % _INCARNATIONS or 1
+        stream = Stream(stream_id, self._shared, is_opener=False, own=own, profile=profile)
+        self._streams[stream_id] = stream
+        if profile is Profile.BASIC:
+            stream.open()
+        return stream
+
+    def _hold_pending(self, frame: DataFrame, now: float) -> None:
+        """Data whose opening may have been overtaken or lost."""
+        stream_id = frame.stream_id
+        held = self._pending.get(stream_id)
+        size = len(frame.payload)
+        if held is None:
+            if len(self._pending) >= self._config.max_pending_streams:
+                self._answer_unknown(stream_id, now)
+                return
+            held = self._pending[stream_id] = (now + self._config.pending_timeout, [])
+        frames = held[1]
+        if (
+            len(frames) >= self._config.opening_window_segments
+            or self._pending_bytes + size > self._config.unconfirmed_buffer_size
+        ):
+            self._drop(FrameCause.BUFFER_FULL)
+            return
+        frames.append(frame)
+        self._pending_bytes += size
+
+    def _replay_pending(self, stream: Stream, now: float) -> None:
+        _, frames = self._pending.get(stream.stream_id, (0.0, ()))
+        self._drop_pending(stream.stream_id)
+        for frame in frames:
+            self._on_reliable(stream, frame, now)
+
+    def _drop_pending(self, stream_id: str, *, keep: bool = False) -> None:
+        if keep or stream_id not in self._pending:
+            return
+        _, frames = self._pending.pop(stream_id)
+        self._pending_bytes -= sum(len(frame.payload) for frame in frames)
+
+    def _refuse(self, stream_id: str, reason: ResetReason) -> None:
+        self._ended.add(ResetFrame(stream_id, 0, 0, reason), owed=True)
+
+    def _answer_unknown(self, stream_id: str, now: float) -> None:
+        self._drop(FrameCause.UNKNOWN_STREAM)
+        if self._allow_reset(now):
+            self._ended.owe_unknown(ResetFrame(stream_id, 0, 0, ResetReason.UNKNOWN_STREAM))
+
+    def _allow_reset(self, now: float) -> bool:
+        if self._limiter.allow(now):
+            return True
+        self._counters.resets_suppressed += 1
+        return False
+
+    def _on_stream_ended(
+        self, stream: Stream, reason: str, ack: int, bits: int, owed: bool
+    ) -> None:
+        del self._streams[stream.stream_id]
+        self._counters.streams_ended += 1
+        self._ended.add(ResetFrame(stream.stream_id, ack, bits, reason), owed=owed)
+
+    def _drop(self, cause: FrameCause) -> None:
+        self._counters.dropped[cause] += 1
+
+    def _reject(self, stream_id: str | None, cause: FrameCause, detail: str) -> None:
+        self._drop(cause)
+        self._events.append(FrameRejected(stream_id=stream_id, cause=cause, detail=detail))
+
+    # -- inside: the rest
+
+    def _advance(self, now: float) -> None:
+        if not now >= self._now:  # also refuses NaN
+            raise LocalProtocolError(
+                LocalCause.TIME_WENT_BACK, f"now is {now!r} after {self._now!r}; use one clock"
+            )
+        self._now = now
+        self._ended.advance(now)
+
+    def _first_timeout(self) -> tuple[float, TimerKind, str] | None:
+        first = self._timers.first()
+        if self._pending:
+            stream_id = next(iter(self._pending))
+            deadline = self._pending[stream_id][0]
+            if first is None or deadline < first[0]:
+                return deadline, TimerKind.PENDING, stream_id
+        return None if first is None else (first[0], first[1], first[2].stream_id)
+
+    def _live(self, stream_id: str) -> Stream:
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            if stream_id in self._ended:
+                raise LocalProtocolError(
+                    LocalCause.STREAM_CLOSING, f"stream {stream_id!r} has ended"
+                )
+            raise LocalProtocolError(LocalCause.UNKNOWN_STREAM, f"no stream {stream_id!r}")
+        return stream
+
+    def _check_reason(self, reason: str) -> None:
+        if not reason.strip() or len(reason.encode()) > self._config.max_reason_size:
+            raise LocalProtocolError(
+                LocalCause.BAD_ARGUMENT,
+                f"a reason must not be blank nor longer than {self._config.max_reason_size} bytes",
+            )
