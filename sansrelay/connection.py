@@ -29,11 +29,13 @@ from .frames import (
     ResetFrame,
     ResumeFrame,
 )
+from .outgoing import Outgoing, Shared
+from .pending import PendingData
 from .receiver import Budget
 from .scheduler import Scheduler
 from .states import Profile, StreamState
 from .stats import ConnectionStats, Counters
-from .stream import Shared, Stream
+from .stream import Stream
 from .timers import TimerHeap, TimerKind
 
 __all__ = ["LinkState", "RelayConnection", "Role"]
@@ -90,8 +92,8 @@ class RelayConnection:
         self._events: deque[Event] = deque()
         self._counters = Counters()
         self._budget = Budget(config.receive_buffer_size)
-        self._timers: TimerHeap[Stream] = TimerHeap()
-        self._scheduler: Scheduler[Stream] = Scheduler()
+        self._timers: TimerHeap[Outgoing] = TimerHeap()
+        self._scheduler: Scheduler[Outgoing] = Scheduler()
         self._shared = Shared(
             config=config,
             emit=self._events.append,
@@ -105,9 +107,7 @@ class RelayConnection:
         self._streams: dict[str, Stream] = {}
         self._ended = EndedStreams(config)
         self._limiter = ResetLimiter(config.resets_per_second)
-        # Data that came before its opening, by stream, in order of arrival: (deadline, frames).
-        self._pending: dict[str, tuple[float, list[DataFrame]]] = {}
-        self._pending_bytes = 0
+        self._pending = PendingData(config)
 
     # -- the world happened
 
@@ -139,7 +139,6 @@ class RelayConnection:
         self._shared.link_up = False
         self._events.append(LinkLost())
         self._pending.clear()
-        self._pending_bytes = 0
         for stream in list(self._streams.values()):
             stream.link_closed(now)
 
@@ -174,12 +173,9 @@ class RelayConnection:
     def handle_timeout(self, now: float) -> None:
         """Time has come to `next_timeout()`. Calling early or late is harmless."""
         self._advance(now)
-        while self._pending:
-            stream_id = next(iter(self._pending))
-            if self._pending[stream_id][0] > now:
-                break
-            self._drop_pending(stream_id)
-            self._answer_unknown(stream_id, now)
+        while (pending := self._pending.first()) is not None and pending[0] <= now:
+            self._pending.take(pending[1])
+            self._answer_unknown(pending[1], now)
         while (first := self._timers.first()) is not None and first[0] <= now:
             _, kind, stream = first
             stream.on_timer(kind, now)
@@ -371,7 +367,7 @@ class RelayConnection:
         return self._counters.snapshot(
             live=len(self._streams),
             remembered=len(self._ended),
-            held=self._budget.used + self._pending_bytes,
+            held=self._budget.used + self._pending.size,
         )
 
     # -- inside: sending
@@ -474,7 +470,7 @@ class RelayConnection:
         stream_id = frame.stream_id
         if isinstance(frame, ResetFrame):
             self._ended.settle(stream_id)
-            self._drop_pending(stream_id)
+            self._pending.take(stream_id)
         elif stream_id in self._ended:
             self._drop(FrameCause.ENDED_STREAM)
             if self._allow_reset(now):
@@ -500,11 +496,14 @@ class RelayConnection:
                 self._accept(stream_id, Profile.BASIC)
             case ResumeFrame() if frame.next_seq == 1 and not frame.peer_incarnation:
                 stream = self._accept(stream_id, Profile.RELIABLE)
+                early = self._pending.take(stream_id)
                 if stream is not None:
                     stream.offered(frame, now)
-                    self._replay_pending(stream, now)
-            case DataFrame() if frame.seq:
-                self._hold_pending(frame, now)
+                    for data in early:
+                        self._on_reliable(stream, data, now)
+            case DataFrame() if frame.seq and self._pending.has_room_for(stream_id):
+                if not self._pending.hold(frame, now):
+                    self._drop(FrameCause.BUFFER_FULL)
             case HandshakeFrame():
                 self._reject(stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "no encryption here")
                 self._refuse(stream_id, ResetReason.PROTOCOL_ERROR)
@@ -512,7 +511,6 @@ class RelayConnection:
                 self._answer_unknown(stream_id, now)
 
     def _accept(self, stream_id: str, profile: Profile) -> Stream | None:
-        self._drop_pending(stream_id, keep=profile is Profile.RELIABLE)
         if len(self._streams) >= self._config.max_streams:
             self._refuse(stream_id, ResetReason.TOO_MANY_STREAMS)
             return None
@@ -524,40 +522,9 @@ class RelayConnection:
         stream = Stream(stream_id, self._shared, is_opener=False, own=own, profile=profile)
         self._streams[stream_id] = stream
         if profile is Profile.BASIC:
+            self._pending.take(stream_id)  # a gap from the start: a basic stream can't mend it
             stream.open()
         return stream
-
-    def _hold_pending(self, frame: DataFrame, now: float) -> None:
-        """Data whose opening may have been overtaken or lost."""
-        stream_id = frame.stream_id
-        held = self._pending.get(stream_id)
-        size = len(frame.payload)
-        if held is None:
-            if len(self._pending) >= self._config.max_pending_streams:
-                self._answer_unknown(stream_id, now)
-                return
-            held = self._pending[stream_id] = (now + self._config.pending_timeout, [])
-        frames = held[1]
-        if (
-            len(frames) >= self._config.opening_window_segments
-            or self._pending_bytes + size > self._config.unconfirmed_buffer_size
-        ):
-            self._drop(FrameCause.BUFFER_FULL)
-            return
-        frames.append(frame)
-        self._pending_bytes += size
-
-    def _replay_pending(self, stream: Stream, now: float) -> None:
-        _, frames = self._pending.get(stream.stream_id, (0.0, ()))
-        self._drop_pending(stream.stream_id)
-        for frame in frames:
-            self._on_reliable(stream, frame, now)
-
-    def _drop_pending(self, stream_id: str, *, keep: bool = False) -> None:
-        if keep or stream_id not in self._pending:
-            return
-        _, frames = self._pending.pop(stream_id)
-        self._pending_bytes -= sum(len(frame.payload) for frame in frames)
 
     def _refuse(self, stream_id: str, reason: ResetReason) -> None:
         self._ended.add(ResetFrame(stream_id, 0, 0, reason), owed=True)
@@ -574,7 +541,7 @@ class RelayConnection:
         return False
 
     def _on_stream_ended(
-        self, stream: Stream, reason: str, ack: int, bits: int, owed: bool
+        self, stream: Outgoing, reason: str, ack: int, bits: int, owed: bool
     ) -> None:
         del self._streams[stream.stream_id]
         self._counters.streams_ended += 1
@@ -599,11 +566,9 @@ class RelayConnection:
 
     def _first_timeout(self) -> tuple[float, TimerKind, str] | None:
         first = self._timers.first()
-        if self._pending:
-            stream_id = next(iter(self._pending))
-            deadline = self._pending[stream_id][0]
-            if first is None or deadline < first[0]:
-                return deadline, TimerKind.PENDING, stream_id
+        pending = self._pending.first()
+        if pending is not None and (first is None or pending[0] < first[0]):
+            return pending[0], TimerKind.PENDING, pending[1]
         return None if first is None else (first[0], first[1], first[2].stream_id)
 
     def _live(self, stream_id: str) -> Stream:
