@@ -58,6 +58,7 @@ protobuf-range: $(VENV)/.test  ## the core's tests on the oldest and on the newe
 	tools/protobuf_range.sh
 
 interop: $(VENV)/.test  ## the tests against the real Codex binary (fetched once from npm)
+	@tools/fetch_codex.sh > /dev/null
 	$(BIN)/python -m pytest -m interop $(ARGS)
 
 clean:  ## remove what the targets made
