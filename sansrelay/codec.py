@@ -33,6 +33,13 @@ _UINT32_FIELDS: Final = {
     5: frozenset({1, 2, 3}),
     7: frozenset({1}),
 }
+_WIRE_TYPES: Final = {
+    None: {1: 0, 2: 2, 3: 0, 4: 0, 5: 2, 6: 2, 7: 2, 8: 2, 9: 2, 10: 2},
+    5: {1: 0, 2: 0, 3: 0, 4: 2},
+    7: {1: 0, 1001: 1, 1002: 1, 1003: 0},
+    8: {1: 2},
+    10: {1: 2},
+}
 _BODIES: Final = frozenset({5, 6, 7, 8, 9, 10})
 _BODY_NAMES: Final = {
     5: "data",
@@ -261,6 +268,7 @@ def _fields(
     uint32. Raises `_Bad`.
     """
     ranged = _UINT32_FIELDS.get(within, frozenset())
+    expected = _WIRE_TYPES.get(within, {})
     found: list[tuple[int, int, int, int]] = []
     groups: list[int] = []
     i = start
@@ -296,9 +304,8 @@ def _fields(
         if i > end:
             raise _Bad(FrameCause.NOT_PROTOBUF, "the frame ends within a field")
         if not groups:
-            if within is None and number <= 10 and wire != (0 if number in ranged else 2):
-                # Of the wrong wire type, so not that field: protobuf keeps it as unknown.
-                continue
+            if expected.get(number, wire) != wire:
+                continue  # of the wrong wire type, so not that field: protobuf keeps it as unknown
             found.append((number, value, body, i))
     if groups:
         raise _Bad(FrameCause.NOT_PROTOBUF, "the frame ends within a group")

@@ -1,0 +1,1 @@
+"""The show: two agents, one executor, two cut connections, nothing lost and nothing run twice."""

@@ -1,0 +1,207 @@
+"""What a `Rendezvous` keeps: executor ids, links, routes, and the routes that wait for a side.
+
+The rules are in `sansrelay.rendezvous`; here is the bookkeeping, every step of it in constant time.
+"""
+
+from collections import Counter, OrderedDict
+
+from .errors import ResetReason
+from .fairqueue import FairQueue
+from .rendezvous_values import LinkId, RendezvousConfig
+
+__all__ = ["Executor", "Link", "Route", "RouteTable"]
+
+
+class Executor:
+    """An executor id, with all that is attached to it."""
+
+    __slots__ = ("executor_id", "harness_links", "link", "routes")
+
+    def __init__(self, executor_id: str) -> None:
+        self.executor_id = executor_id
+        self.link: Link | None = None
+        self.harness_links = 0
+        self.routes: dict[str, Route] = {}
+
+
+class Link:
+    """An open link of an executor or, if it has a principal, of a harness.
+
+    `age` counts up with every link, so the newer of two has the larger.
+    """
+
+    __slots__ = (
+        "_refilled",
+        "_tokens",
+        "age",
+        "executor",
+        "link_id",
+        "principal",
+        "queue",
+        "routes",
+        "superseded",
+    )
+
+    def __init__(
+        self,
+        link_id: LinkId,
+        executor: Executor,
+        principal: str | None,
+        age: int,
+        config: RendezvousConfig,
+        now: float,
+    ) -> None:
+        self.link_id = link_id
+        self.executor = executor
+        self.principal = principal
+        self.age = age
+        self.superseded = False
+        self.queue = FairQueue(
+            limit=config.link_queue_size,
+            stream_limit=config.stream_queue_size,
+            reserve=config.reset_queue_size,
+        )
+        # The routes that follow a harness link. A dict as ordered set: its order is that of output.
+        self.routes: dict[Route, None] = {}
+        self._tokens = max(1.0, config.resets_per_second)
+        self._refilled = now
+
+    def may_reset(self, rate: float, now: float) -> bool:
+        """Take a token from the bucket of resets for streams without a route."""
+        tokens = min(max(1.0, rate), self._tokens + (now - self._refilled) * rate)
+        self._refilled = now
+        allowed = tokens >= 1
+        self._tokens = tokens - 1 if allowed else tokens
+        return allowed
+
+
+class Route:
+    """Where the frames of one stream go. `age` is that of the newest link that sent on it."""
+
+    __slots__ = (
+        "age",
+        "executor",
+        "executor_reliable",
+        "harness",
+        "harness_reliable",
+        "principal",
+        "stream_id",
+        "suspended",
+    )
+
+    def __init__(self, stream_id: str, harness: Link, principal: str) -> None:
+        self.stream_id = stream_id
+        self.executor = harness.executor
+        self.principal = principal
+        self.harness: Link | None = harness
+        self.age = harness.age
+        self.suspended = False
+        self.harness_reliable = False
+        self.executor_reliable = False
+
+    @property
+    def reliable(self) -> bool:
+        """Both sides have shown the reliable profile."""
+        return self.harness_reliable and self.executor_reliable
+
+
+class RouteTable:
+    """The executor ids and their routes, counted, and with their deadlines."""
+
+    def __init__(self, config: RendezvousConfig) -> None:
+        self._config = config
+        self._executors: dict[str, Executor] = {}
+        self._routes_of: Counter[str] = Counter()
+        # Each has one fixed grace period, so the order of insertion is the order of the deadlines.
+        self._awaiting_executor: OrderedDict[Route, float] = OrderedDict()
+        self._awaiting_harness: OrderedDict[Route, float] = OrderedDict()
+        self.count = 0
+
+    def find(self, executor_id: str) -> Executor | None:
+        """What is known under an executor id."""
+        return self._executors.get(executor_id)
+
+    def find_or_add(self, executor_id: str) -> Executor:
+        """What is known under an executor id, new if nothing was."""
+        executor = self._executors.get(executor_id)
+        if executor is None:
+            executor = self._executors[executor_id] = Executor(executor_id)
+        return executor
+
+    def tidy(self, executor: Executor) -> None:
+        """Forget an executor id that nothing is attached to any more."""
+        if executor.link is None and not executor.harness_links and not executor.routes:
+            del self._executors[executor.executor_id]
+
+    def add(self, stream_id: str, harness: Link, principal: str) -> Route | None:
+        """A new route, or None if there are as many as there may be."""
+        if (
+            self.count >= self._config.max_routes
+            or self._routes_of[principal] >= self._config.max_routes_per_principal
+        ):
+            return None
+        route = Route(stream_id, harness, principal)
+        route.executor.routes[stream_id] = route
+        harness.routes[route] = None
+        self.count += 1
+        self._routes_of[principal] += 1
+        return route
+
+    def remove(self, route: Route) -> None:
+        """Forget a route."""
+        del route.executor.routes[route.stream_id]
+        if route.harness is not None:
+            del route.harness.routes[route]
+        self._awaiting_executor.pop(route, None)
+        self._awaiting_harness.pop(route, None)
+        self.count -= 1
+        self._routes_of[route.principal] -= 1
+        if not self._routes_of[route.principal]:
+            del self._routes_of[route.principal]
+
+    def suspend(self, route: Route, now: float) -> None:
+        """From now on the route waits for the executor's `resume`, if it does not already."""
+        if not route.suspended:
+            route.suspended = True
+            self._awaiting_executor[route] = now + self._config.executor_grace
+
+    def resume(self, route: Route) -> None:
+        """The executor's `resume` has come."""
+        route.suspended = False
+        del self._awaiting_executor[route]
+
+    def detach(self, route: Route, now: float) -> None:
+        """The route's harness link is gone; it waits for the next one."""
+        route.harness = None
+        self._awaiting_harness[route] = now + self._config.harness_grace
+
+    def move(self, route: Route, link: Link) -> None:
+        """The route follows another harness link from now on."""
+        if route.harness is None:
+            del self._awaiting_harness[route]
+        else:
+            del route.harness.routes[route]
+        route.harness = link
+        route.age = link.age
+        link.routes[route] = None
+
+    def next_timeout(self) -> float | None:
+        """The earliest deadline."""
+        deadlines = [
+            next(iter(waiting.values()))
+            for waiting in (self._awaiting_executor, self._awaiting_harness)
+            if waiting
+        ]
+        return min(deadlines, default=None)
+
+    def next_expired(self, now: float) -> tuple[Route, ResetReason] | None:
+        """A route that has waited too long, and what its end is called. Remove it."""
+        for waiting, reason in (
+            (self._awaiting_executor, ResetReason.EXECUTOR_UNAVAILABLE),
+            (self._awaiting_harness, ResetReason.HARNESS_DISCONNECTED),
+        ):
+            if waiting:
+                route, deadline = next(iter(waiting.items()))
+                if deadline <= now:
+                    return route, reason
+        return None

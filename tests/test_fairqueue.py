@@ -1,0 +1,197 @@
+"""The bounded, fair queue of one link."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sansrelay.fairqueue import FRAME_COST, QUANTUM, STREAM_COST, FairQueue, Full
+
+PLENTY = 1 << 40
+
+
+def make(limit: int = 1 << 30, stream_limit: int = 1 << 30, reserve: int = 0) -> FairQueue:
+    return FairQueue(limit=limit, stream_limit=stream_limit, reserve=reserve)
+
+
+def cost(*frames: bytes) -> int:
+    """What one stream with these frames takes of the link's limit."""
+    return STREAM_COST + sum(len(frame) + FRAME_COST for frame in frames)
+
+
+def test_a_stream_keeps_its_order() -> None:
+    queue = make()
+    frames = [bytes([i]) * size for i, size in enumerate([1, QUANTUM * 3, 2, QUANTUM, 5])]
+    for frame in frames:
+        assert queue.put("a", frame) is None
+        assert queue.put("b", b"b" * QUANTUM) is None
+    taken = queue.take(PLENTY)
+    assert [frame for frame in taken if frame[:1] != b"b"] == frames
+    assert queue.take(PLENTY) == []
+    assert queue.size == 0
+
+
+def test_streams_share_by_bytes_not_by_frames() -> None:
+    queue = make()
+    for _ in range(64):
+        queue.put("large", b"L" * (QUANTUM // 2))
+    for _ in range(4096):
+        queue.put("small", b"s" * 512)
+    taken = b"".join(queue.take(QUANTUM * 20))
+    assert taken.count(b"L") == pytest.approx(taken.count(b"s"), abs=QUANTUM)
+
+
+def test_a_late_small_stream_waits_one_round_only() -> None:
+    queue = make()
+    for name in "abc":
+        for _ in range(100):
+            queue.put(name, name.encode() * QUANTUM)
+    queue.take(QUANTUM)
+    queue.put("z", b"z")
+    assert b"z" in queue.take(QUANTUM * 4)
+
+
+def test_a_frame_of_many_quanta_comes_through() -> None:
+    queue = make()
+    queue.put("a", b"a" * QUANTUM * 10)
+    for _ in range(20):
+        queue.put("b", b"b" * QUANTUM)
+    taken = queue.take(PLENTY)
+    position = next(i for i, frame in enumerate(taken) if frame[:1] == b"a")
+    # The other stream got as many bytes meanwhile, give or take a turn.
+    assert 8 <= position <= 11
+
+
+@pytest.mark.parametrize(
+    ("max_bytes", "expected"), [(1, [3]), (3, [3]), (4, [3]), (6, [3, 3]), (8, [3, 3])]
+)
+def test_take_keeps_to_max_bytes_but_gives_one_frame(max_bytes: int, expected: list[int]) -> None:
+    queue = make()
+    for _ in range(3):
+        queue.put("a", b"abc")
+    assert [len(frame) for frame in queue.take(max_bytes)] == expected
+
+
+def test_take_in_small_steps_gives_the_same_order_as_at_once() -> None:
+    def filled() -> FairQueue:
+        queue = make()
+        for i in range(50):
+            queue.put("ab"[i % 2], bytes([i]) * (1000 * i + 1))
+        return queue
+
+    stepwise = filled()
+    steps = list(itertools.chain.from_iterable(iter(lambda: stepwise.take(1), [])))
+    assert steps == filled().take(PLENTY)
+
+
+def test_stream_bound_is_exact_and_hits_one_stream_only() -> None:
+    queue = make(stream_limit=3 * (100 + FRAME_COST))
+    frame = b"x" * 100
+    assert [queue.put("a", frame) for _ in range(4)] == [None, None, None, Full.STREAM]
+    assert queue.put("b", frame) is None
+    queue.take(1)
+    assert queue.put("a", frame) is None
+
+
+def test_an_empty_stream_takes_a_frame_beyond_its_bound() -> None:
+    queue = make(stream_limit=100)
+    assert queue.put("a", b"x" * 10_000) is None
+    assert queue.put("a", b"x") is Full.STREAM
+    assert queue.put("b", b"x" * 10_000) is None
+
+
+def test_a_stream_never_has_more_than_is_left() -> None:
+    limit = 100_000
+    queue = make(limit=limit)
+    frame = b"x" * (1000 - FRAME_COST)
+    while queue.put("greedy", frame) is None:
+        pass
+    assert queue.size == pytest.approx(limit / 2, abs=STREAM_COST + 1000)
+    assert queue.put("greedy", frame) is Full.LINK
+    while queue.put("greedy too", frame) is None:
+        pass
+    # Whoever has nothing queued still finds room.
+    assert queue.put("modest", b"x" * 20_000) is None
+    assert queue.size <= limit
+
+
+def test_a_frame_beyond_what_is_free_is_refused_even_by_an_empty_stream() -> None:
+    frame = b"x" * 1000
+    assert make(limit=cost(frame)).put("a", frame) is None
+    assert make(limit=cost(frame) - 1).put("a", frame) is Full.LINK
+
+
+def test_reserved_frames_pass_both_bounds_until_the_reserve_is_used() -> None:
+    frame = b"x" * 100
+    queue = make(limit=cost(frame), stream_limit=1, reserve=2 * (100 + FRAME_COST))
+    assert queue.put("a", frame) is None
+    assert [queue.put_reserved("a", b"r" * 100) for _ in range(3)] == [True, True, False]
+    assert queue.put("b", b"") is Full.LINK
+    assert queue.take(PLENTY) == [frame, b"r" * 100, b"r" * 100]
+
+
+def test_a_stream_of_reserved_frames_is_counted_like_any_other() -> None:
+    assert make(limit=1, reserve=cost(b"") - 1).put_reserved("a", b"")
+    assert not make(limit=1, reserve=cost(b"") - 2).put_reserved("a", b"")
+
+
+def test_discard_takes_one_stream_out_with_its_turn() -> None:
+    queue = make()
+    for name in "abc":
+        queue.put(name, name.encode())
+        queue.put(name, name.encode())
+    assert queue.discard("b") == 2
+    assert queue.discard("b") == 0
+    queue.put("b", b"new")
+    assert queue.take(PLENTY) == [b"a", b"a", b"c", b"c", b"new"]
+    assert queue.size == 0
+
+
+def test_clear_counts_frames() -> None:
+    queue = make()
+    for name in "aab":
+        queue.put(name, b"x")
+    assert queue.clear() == 3
+    assert queue.size == 0
+    assert queue.take(PLENTY) == []
+
+
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("put"), st.sampled_from("abcd"), st.integers(0, 3000)),
+            st.tuples(st.just("reserved"), st.sampled_from("abcd"), st.integers(0, 300)),
+            st.tuples(st.just("take"), st.just(""), st.integers(1, 5000)),
+            st.tuples(st.just("discard"), st.sampled_from("abcd"), st.just(0)),
+        ),
+        max_size=80,
+    )
+)
+def test_bounds_and_order_hold_under_any_use(steps: list[tuple[str, str, int]]) -> None:
+    limit, reserve = 12_000, 1000
+    queue = make(limit, 6000, reserve)
+    model: dict[str, list[bytes]] = {name: [] for name in "abcd"}
+    for number, (step, name, size) in enumerate(steps):
+        frame = name.encode() + number.to_bytes(2, "big") + bytes(size)
+        if step == "put":
+            before = queue.size
+            if queue.put(name, frame) is None:
+                model[name].append(frame)
+                assert queue.size <= limit
+            else:
+                assert queue.size == before
+        elif step == "reserved":
+            if queue.put_reserved(name, frame):
+                model[name].append(frame)
+        elif step == "take":
+            taken = queue.take(size)
+            assert bool(taken) == any(model.values())
+            assert len(taken) <= 1 or sum(map(len, taken)) <= size
+            for frame in taken:
+                assert model[frame[:1].decode()].pop(0) == frame
+        else:
+            assert queue.discard(name) == len(model[name])
+            model[name].clear()
+        assert queue.size == sum(cost(*frames) for frames in model.values() if frames)
+        assert queue.size <= limit + reserve
