@@ -1,0 +1,1 @@
+"""Programs on the trio adapter: command line, rendezvous server, exec-server."""

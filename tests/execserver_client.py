@@ -1,0 +1,202 @@
+"""A client of the exec-server for tests: JSON-RPC over memory channels, real processes behind."""
+
+import base64
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+from sansrelay_apps.execserver import ExecServerConfig, serve_session
+
+from sansrelay.jsonrpc import (
+    Event,
+    JsonRpcSession,
+    NotificationReceived,
+    ResponseReceived,
+    RpcError,
+)
+
+PATH = {"PATH": "/usr/bin:/bin"}
+LONG = 60
+"""Seconds that nothing here should take; a hang fails instead of lasting."""
+
+
+class MemoryChannel:
+    """One end of a stream: what the trio adapter will bring, over memory."""
+
+    def __init__(
+        self, send: trio.MemorySendChannel[bytes], receive: trio.MemoryReceiveChannel[bytes]
+    ) -> None:
+        self.outbound = send
+        self.inbound = receive
+        self.closed = trio.Event()
+
+    async def send(self, data: bytes) -> None:
+        await self.outbound.send(data)
+
+    async def receive(self) -> bytes:
+        return await self.inbound.receive()
+
+    async def aclose(self) -> None:
+        self.outbound.close()
+        self.inbound.close()
+        self.closed.set()
+
+
+def channel_pair() -> tuple[MemoryChannel, MemoryChannel]:
+    """Two ends with room for one message in each direction."""
+    to_server, from_client = trio.open_memory_channel[bytes](1)
+    to_client, from_server = trio.open_memory_channel[bytes](1)
+    return MemoryChannel(to_server, from_server), MemoryChannel(to_client, from_client)
+
+
+@dataclass
+class Ended:
+    """All that a process said."""
+
+    output: dict[str, bytes]
+    events: list[str]
+    exited: dict[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        code: int = self.exited["exitCode"]
+        return code
+
+
+@dataclass
+class Client:
+    """A harness that reads only while it waits for something."""
+
+    channel: MemoryChannel
+    server_end: MemoryChannel
+    rpc: JsonRpcSession = field(default_factory=JsonRpcSession)
+    notifications: deque[NotificationReceived] = field(default_factory=deque)
+    responses: dict[int | str, ResponseReceived] = field(default_factory=dict)
+    answer_order: list[int | str] = field(default_factory=list)
+
+    async def post(self, method: str, **params: Any) -> int:
+        request_id, data = self.rpc.call(method, params)
+        await self.channel.send(data)
+        return request_id
+
+    async def receive(self) -> Event:
+        event = self.rpc.receive(await self.channel.receive())
+        if isinstance(event, NotificationReceived):
+            self.notifications.append(event)
+        elif isinstance(event, ResponseReceived):
+            self.responses[event.id] = event
+            self.answer_order.append(event.id)
+        return event
+
+    async def answer(self, request_id: int) -> ResponseReceived:
+        while request_id not in self.responses:
+            await self.receive()
+        return self.responses.pop(request_id)
+
+    async def attempt(self, method: str, **params: Any) -> ResponseReceived:
+        return await self.answer(await self.post(method, **params))
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        response = await self.attempt(method, **params)
+        assert response.error is None, response.error
+        assert isinstance(response.result, dict)
+        return response.result
+
+    async def fail(self, method: str, **params: Any) -> RpcError:
+        response = await self.attempt(method, **params)
+        assert response.error is not None, response.result
+        return response.error
+
+    async def start(self, *argv: str, process_id: str = "p", **params: Any) -> None:
+        defaults: dict[str, Any] = {
+            "cwd": "/",
+            "env": PATH,
+            "tty": False,
+            "pipeStdin": False,
+            "arg0": None,
+        }
+        params = defaults | params
+        result = await self.call("process/start", processId=process_id, argv=list(argv), **params)
+        assert result == {"processId": process_id}
+
+    async def notification(self) -> tuple[str, dict[str, Any]]:
+        while not self.notifications:
+            await self.receive()
+        event = self.notifications.popleft()
+        assert isinstance(event.params, dict)
+        return event.method, event.params
+
+    async def output_until(self, end: bytes, process_id: str = "p") -> bytes:
+        """The output up to a text that has to come; all of it, whatever the stream."""
+        output = b""
+        while end not in output:
+            method, params = await self.notification()
+            assert (method, params["processId"]) == ("process/output", process_id)
+            output += base64.b64decode(params["chunk"], validate=True)
+        return output
+
+    async def start_cat(self, process_id: str = "p", **params: Any) -> int:
+        """Start a cat that waits for input. Gives its pid."""
+        params = {"pipeStdin": True} | params
+        await self.start("sh", "-c", "echo $$; exec cat", process_id=process_id, **params)
+        return int(await self.output_until(b"\n", process_id))
+
+    async def until(self, method: str) -> dict[str, Any]:
+        """Skip notifications up to the first one of a method."""
+        while True:
+            name, params = await self.notification()
+            if name == method:
+                return params
+
+    async def until_closed(self, process_id: str = "p", first_seq: int = 1) -> Ended:
+        output: defaultdict[str, bytes] = defaultdict(bytes)
+        events: list[str] = []
+        exited: dict[str, Any] = {}
+        while not events or events[-1] != "process/closed":
+            method, params = await self.notification()
+            assert params["processId"] == process_id
+            events.append(method)
+            assert params["seq"] == first_seq + len(events) - 1
+            if method == "process/output":
+                output[params["stream"]] += base64.b64decode(params["chunk"], validate=True)
+            elif method == "process/exited":
+                exited = params
+        return Ended(dict(output), events, exited)
+
+    async def run(self, *argv: str, **params: Any) -> Ended:
+        await self.start(*argv, **params)
+        return await self.until_closed()
+
+
+@asynccontextmanager
+async def open_session(**limits: Any) -> AsyncIterator[Client]:
+    """A client whose session has begun; at the end the stream closes and the server is done."""
+    async with open_stream(**limits) as client:
+        await client.call("initialize", clientName="test", resumeSessionId=None)
+        await client.channel.send(client.rpc.notification("initialized", {}))
+        yield client
+
+
+@asynccontextmanager
+async def open_stream(**limits: Any) -> AsyncIterator[Client]:
+    ours, theirs = channel_pair()
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            serve = partial(serve_session, theirs, config=ExecServerConfig(**limits))
+            nursery.start_soon(serve)
+            yield Client(ours, theirs)
+            await ours.aclose()
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process does anything still; one that only waits to be reaped does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+    except FileNotFoundError:
+        return False
+    return stat[stat.rindex(b")") + 2 :].split()[0] != b"Z"

@@ -1,0 +1,95 @@
+"""The parts of the exec-server that do no I/O."""
+
+import os
+from typing import Any
+
+import pytest
+from sansrelay_apps.execserver import ExecServerConfig
+from sansrelay_apps.execserver.environment import build_environment
+from sansrelay_apps.execserver.protocol import (
+    EnvPolicy,
+    Inherit,
+    OutputChunk,
+    OutputStream,
+    RpcFailure,
+    parse_path,
+)
+from sansrelay_apps.execserver.streams import RetainedOutput
+
+
+def output_chunk(seq: int, size: int) -> OutputChunk:
+    return OutputChunk(seq=seq, stream=OutputStream.STDOUT, chunk=bytes(size))
+
+
+def test_output_that_was_not_sent_is_kept_beyond_the_limit() -> None:
+    output = RetainedOutput(limit=1000)
+    for seq in range(1, 6):
+        output.add(output_chunk(seq, 900))
+    assert [chunk.seq for chunk in output.read(0, None)] == [1, 2, 3, 4, 5]
+    output.mark_sent(3)
+    assert [chunk.seq for chunk in output.read(0, None)] == [4, 5]
+    output.mark_sent(5)
+    assert output.read(0, None) == ()
+    assert not output.has_after(0)
+
+
+def test_small_chunks_count_for_more_than_their_bytes() -> None:
+    output = RetainedOutput(limit=100_000)
+    for seq in range(1, 2001):
+        output.add(output_chunk(seq, 1))
+        output.mark_sent(seq)
+    assert len(output.read(0, None)) < 500
+
+
+OWN = {"PATH": "/bin", "HOME": "/h", "API_KEY": "k", "secret_x": "s", "MyToken": "t", "X[1]": "b"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (None, {}),
+        (EnvPolicy(inherit=Inherit.NONE), {}),
+        (EnvPolicy(inherit=Inherit.CORE), {"PATH", "HOME"}),
+        (EnvPolicy(inherit=Inherit.ALL), {"PATH", "HOME", "X[1]"}),
+        (EnvPolicy(inherit=Inherit.ALL, ignore_default_excludes=True), set(OWN)),
+        (EnvPolicy(inherit=Inherit.ALL, exclude=("p?th", "x[1]")), {"HOME"}),
+        (EnvPolicy(inherit=Inherit.ALL, exclude=("at",)), {"PATH", "HOME", "X[1]"}),
+        (EnvPolicy(inherit=Inherit.ALL, include_only=("*h", "h*")), {"PATH", "HOME"}),
+        (EnvPolicy(inherit=Inherit.NONE, set={"API_KEY": "mine"}), {"API_KEY"}),
+        (EnvPolicy(inherit=Inherit.NONE, set={"A": "1", "B": "2"}, include_only=("a",)), {"A"}),
+    ],
+)
+def test_environment_policies(policy: EnvPolicy | None, expected: set[str]) -> None:
+    assert build_environment(OWN, {}, policy).keys() == set(expected)
+    given = {"HOME": "/mine", "GIVEN_KEY": "g"}
+    result = build_environment(OWN, given, policy)
+    assert result.keys() == {*expected, *given}
+    assert result["HOME"] == "/mine"
+
+
+def test_what_a_policy_sets_beats_what_is_inherited() -> None:
+    policy = EnvPolicy(inherit=Inherit.ALL, exclude=("path",), set={"PATH": "/set", "HOME": "/set"})
+    result = build_environment(OWN, {"HOME": "/env"}, policy)
+    assert (result["PATH"], result["HOME"]) == ("/set", "/env")
+
+
+def test_a_uri_may_name_bytes_that_are_no_text() -> None:
+    assert os.fsencode(parse_path("file:///tmp/%FF")) == b"/tmp/\xff"
+    with pytest.raises(RpcFailure):
+        parse_path("file:///tmp/%00")
+
+
+@pytest.mark.parametrize(
+    ("limits", "complaint"),
+    [
+        ({"max_processes": 0}, "max_processes must be finite and at least 1"),
+        ({"chunk_size": -1}, "chunk_size"),
+        ({"kill_grace": -0.1}, "kill_grace must be finite and at least 0"),
+        ({"drain_grace": float("inf")}, "drain_grace"),
+        ({"closed_retention": float("nan")}, "closed_retention"),
+        ({"retain_bytes": -1}, "retain_bytes"),
+    ],
+)
+def test_limits_that_make_no_sense(limits: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        ExecServerConfig(**limits)
