@@ -53,11 +53,15 @@ class CuttingProxy:
             await trio.aclose_forcefully(client)
             await trio.aclose_forcefully(server)
 
+    def passes(self, sink: trio.SocketStream, data: bytes | bytearray) -> None:
+        """Called with all that is about to go to `sink`; for subclasses that want to know."""
+
     async def _pump(
         self, source: trio.SocketStream, sink: trio.SocketStream, scope: trio.CancelScope
     ) -> None:
         try:
             async for data in source:
+                self.passes(sink, data)
                 await sink.send_all(data)
             await sink.send_eof()
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):

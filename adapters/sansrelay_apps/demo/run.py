@@ -20,10 +20,10 @@ from sansrelay_apps.demo.show import Row, Show
 
 __all__ = ["DemoFailed", "Result", "run_demo"]
 
-LAST_NUMBER = 3_000_000
-"""Agent 1 has the executor count this far: 22,888,896 bytes of output, each known beforehand."""
-EXECUTOR_CUT_AT = 6_000_000
-HARNESS_CUT_AT = 14_000_000
+LAST_NUMBER = 6_000_000
+"""Agent 1 has the executor count this far: 46,888,896 bytes of output, all known beforehand."""
+EXECUTOR_CUT_AT = 12_000_000
+HARNESS_CUT_AT = 30_000_000
 SECONDS = 60.0
 """The whole demo is given up after this long."""
 _STOP_SECONDS = 10.0

@@ -47,7 +47,9 @@ class PlainShow:
 
     def say(self, line: str) -> None:
         """Print it."""
-        self.console.print(f"{time.monotonic() - self.started:6.2f} s  {line}", highlight=False)
+        self.console.print(
+            f"{time.monotonic() - self.started:6.2f} s  {line}", highlight=False, soft_wrap=True
+        )
 
     def progress(self, received: int, total: int, commands: int) -> None:
         """Nothing: lines tell enough."""
