@@ -1,0 +1,254 @@
+"""One WebSocket over a trio stream: the same code at both ends.
+
+Three tasks at most touch a connection: one in `receive`, one or more in `send`, and one in
+`keep_alive`. Only `send` and `keep_alive` write, so a peer that does not read can never stop us
+from reading.
+"""
+
+import math
+from collections.abc import Iterable
+
+import trio
+
+from sansrelay.errors import clean_reason
+from sansrelay.websocket import WebSocketCause, WebSocketLink, WebSocketState
+
+from ._errors import LinkCause, LinkClosed
+from ._options import KeepAlive
+from ._tasks import Wakeup
+
+__all__ = ["CLOSE_TIMEOUT", "READ_SIZE", "WebSocketConnection"]
+
+CLOSE_TIMEOUT = 1.0
+"""Seconds that closing a WebSocket in good order may take. After them it is closed by force."""
+
+READ_SIZE = 64 * 1024
+"""Bytes taken from the transport at once."""
+
+WRITE_SIZE = 64 * 1024
+"""Bytes given to the transport at once; `KeepAlive.write_timeout` counts for each such block."""
+
+
+class WebSocketConnection:
+    """One WebSocket. Made for `open_harness` and `serve_executor`, or by a server.
+
+    `keep_alive` runs in a task of its own as long as the connection is in use: it answers the
+    peer's pings, sends ours, and drops a dead link. It hears the peer through `receive` only, so
+    some task has to be in there most of the time.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, link: WebSocketLink, keepalive: KeepAlive) -> None:
+        self._stream = stream
+        self._link = link
+        self._keepalive = keepalive
+        self._control = Wakeup()
+        self._pending: list[bytes] = []
+        self._write_lock = trio.StrictFIFOLock()
+        self._reading = False
+        self._reader_left = Wakeup()
+        self._heard_at = -math.inf
+        self._closing = False
+        self._gone: tuple[LinkCause, str] | None = None
+
+    async def open(self) -> None:
+        """Complete the opening handshake (client). Raises `LinkClosed`; `failure` has the details.
+
+        No deadline of its own. When cancelled or failed, only `aclose` is left to be called.
+        """
+        await self._flush()
+        while self._link.state is WebSocketState.CONNECTING:
+            await self._read()
+        if self._link.state is not WebSocketState.OPEN:
+            raise self._closed()
+
+    @property
+    def link(self) -> WebSocketLink:
+        """The state machine, to be looked at."""
+        return self._link
+
+    async def receive(self) -> list[bytes]:
+        """The messages that have arrived, at least one. When cancelled, nothing is lost.
+
+        Raises `LinkClosed` once there will be no more, `trio.BusyResourceError` if another task
+        is receiving.
+        """
+        if self._reading:
+            raise trio.BusyResourceError("another task is receiving from this WebSocket")
+        self._reading = True
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            messages = self._link.messages()
+            if messages:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            while not messages:
+                if self._gone or self._link.should_close_transport:
+                    await trio.lowlevel.cancel_shielded_checkpoint()
+                    raise self._closed()
+                await self._read()
+                messages = self._link.messages()
+            return messages
+        finally:
+            self._reading = False
+            self._reader_left.set()
+
+    async def send(self, messages: Iterable[bytes]) -> None:
+        """Send whole messages as one block; returns when the transport has taken them.
+
+        Raises `LinkClosed`. Several tasks may send; they take turns. When cancelled while it waits
+        for its turn, nothing is sent; when cancelled later, the link is broken, since a message may
+        have left in part.
+        """
+        async with self._write_lock:
+            if self._gone or self._link.state is not WebSocketState.OPEN:
+                raise self._closed()
+            for message in messages:
+                self._link.send_message(message)
+            await self._write_out()
+
+    async def keep_alive(self) -> None:
+        """Serve pings until the link has ended; then return, and leave it to others to say so."""
+        interval, patience = self._keepalive.ping_interval, self._keepalive.pong_timeout
+        ping_at = trio.current_time() + interval
+        asked_at, answer_by = -math.inf, math.inf
+        while not (self._gone or self._link.should_close_transport):
+            with trio.CancelScope(deadline=min(ping_at, answer_by)):
+                await self._control.wait()
+            now = trio.current_time()
+            if now >= answer_by:
+                answer_by = math.inf
+                if self._heard_at < asked_at:
+                    await self._drop(
+                        LinkCause.PONG_TIMEOUT,
+                        f"nothing came from the peer for {patience:g} seconds after a ping",
+                    )
+                    return
+            if now >= ping_at and self._link.state is WebSocketState.OPEN:
+                self._link.pongs()
+                self._link.ping()
+                ping_at = now + interval
+                if answer_by == math.inf:
+                    asked_at, answer_by = now, now + patience
+            try:
+                await self._flush()
+            except LinkClosed:
+                return
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        """Close in good order, within `CLOSE_TIMEOUT` seconds; by force when that fails.
+
+        Messages that arrive meanwhile go to a task in `receive`, or nowhere. When cancelled, it
+        closes by force, and so does a second call while the first one is at work.
+        """
+        first, self._closing = not self._closing, True
+        try:
+            if first and not self._gone:
+                with trio.move_on_after(CLOSE_TIMEOUT):
+                    await self._close_in_order(code, reason)
+        finally:
+            await self._drop(LinkCause.CLOSED_HERE, "this side closed the WebSocket")
+
+    async def _close_in_order(self, code: int, reason: str) -> None:
+        failed = self._link.failure is not None
+        self._link.close(code, reason)
+        try:
+            await self._flush()
+            # After a failure the transport is read to its end, lest a TCP reset, which unread bytes
+            # cause, overtakes the Close frame that says why.
+            while failed or not self._link.should_close_transport:
+                if self._reading:
+                    await self._reader_left.wait()
+                else:
+                    await self._read()
+                    self._link.messages()
+        except LinkClosed:
+            pass
+
+    async def _read(self) -> None:
+        try:
+            data = await self._stream.receive_some(READ_SIZE)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            self._link.receive_eof()
+            raise self._lost(error) from error
+        self._heard_at = trio.current_time()
+        if data:
+            self._link.receive_bytes(bytes(data))
+        elif self._link.should_close_transport:
+            raise self._closed()
+        else:
+            self._link.receive_eof()
+        # While somebody writes, the answers to pings stay with the link, which keeps only the last.
+        if not self._write_lock.locked():
+            answer = self._link.bytes_to_send()
+            if answer:
+                self._pending.append(answer)
+                self._control.set()
+        if self._link.should_close_transport:
+            self._control.set()
+
+    async def _flush(self) -> None:
+        async with self._write_lock:
+            await self._write_out()
+
+    async def _write_out(self) -> None:
+        """Write all there is to write. The lock must be held."""
+        while True:
+            self._pending.append(self._link.bytes_to_send())
+            data = b"".join(self._pending)
+            self._pending.clear()
+            if not data:
+                return
+            if len(data) <= WRITE_SIZE:
+                await self._write(data)
+            else:
+                view = memoryview(data)
+                for start in range(0, len(data), WRITE_SIZE):
+                    await self._write(view[start : start + WRITE_SIZE])
+
+    async def _write(self, block: bytes | memoryview) -> None:
+        patience = self._keepalive.write_timeout
+        written = False
+        try:
+            with trio.move_on_after(patience) as scope:
+                await self._stream.send_all(block)
+                written = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise self._lost(error) from error
+        finally:
+            if scope.cancelled_caught:
+                message = f"the peer took nothing for {patience:g} seconds"
+                await self._drop(LinkCause.WRITE_TIMEOUT, message)
+            elif not written:
+                await self._drop(LinkCause.SEND_CANCELLED, LinkCause.SEND_CANCELLED.value)
+        if not written:
+            raise self._closed()
+
+    async def _drop(self, cause: LinkCause, message: str) -> None:
+        if self._gone is None:
+            self._gone = cause, message
+        self._control.set()
+        await trio.aclose_forcefully(self._stream)
+
+    def _lost(self, error: Exception) -> LinkClosed:
+        """The transport broke, or was closed by `_drop`."""
+        if self._gone is None:
+            detail = str(error.__cause__ or error)
+            self._gone = LinkCause.CONNECTION_LOST, f"the connection broke: {detail}"
+            self._control.set()
+        return self._closed()
+
+    def _closed(self) -> LinkClosed:
+        link = self._link
+        code, reason = link.close_code, link.close_reason
+        if self._gone is not None:
+            cause, message = self._gone
+        elif link.failure is not None:
+            cause, message = LinkCause.PROTOCOL_ERROR, link.failure.message
+            if link.failure.cause is WebSocketCause.UNCLEAN_EOF:
+                cause = LinkCause.CONNECTION_LOST
+        elif self._closing:
+            cause, message = LinkCause.CLOSED_HERE, "this side closed the WebSocket"
+        else:
+            cause = LinkCause.CLOSED_BY_PEER
+            said = f": {clean_reason(reason)}" if reason else ""
+            message = f"the peer closed the WebSocket with code {code}{said}"
+        return LinkClosed(cause, message, code=code, reason=reason)

@@ -1,0 +1,352 @@
+"""`RelayStream`: a channel of whole messages, over a relay in memory."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+import trio.testing
+from sansrelay_trio import Harness, RelayStream, StreamEnded
+from trio_net import SMALL, Idle, Relay, echo, expect_nothing, fill, padded
+
+from sansrelay import (
+    EndedBy,
+    LocalCause,
+    LocalProtocolError,
+    Outcome,
+    Profile,
+    RelayConfig,
+    ResetReason,
+)
+
+pytestmark = pytest.mark.trio
+
+
+async def test_messages_come_back_whole_and_in_order(relay: Relay) -> None:
+    await relay.start_executor(echo)
+    messages = [b"a", b"b" * 70_000, b"c" * 5_000_000, b"d"]
+    async with relay.harness() as harness, await harness.open_stream() as stream:
+
+        async def send() -> None:
+            for message in messages:
+                await stream.send(message)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            assert [await stream.receive() for _ in messages] == messages
+        assert stream.profile is Profile.RELIABLE
+        assert stream.last_message_id == len(messages)
+
+
+async def test_streams_do_not_mix(relay: Relay) -> None:
+    await relay.start_executor(echo)
+
+    async def talk(harness: Harness, name: bytes) -> None:
+        async with await harness.open_stream() as stream:
+            for i in range(20):
+                await stream.send(b"%s %d" % (name, i))
+                assert await stream.receive() == b"%s %d" % (name, i)
+
+    async with relay.harness() as one, relay.harness() as two, trio.open_nursery() as nursery:
+        for harness in (one, two):
+            for name in (b"x", b"y", b"z"):
+                nursery.start_soon(talk, harness, name)
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (b"", LocalCause.BAD_ARGUMENT),
+        (bytes(10_001), LocalCause.MESSAGE_TOO_LARGE),
+    ],
+)
+async def test_a_message_that_can_never_be_sent_is_refused_at_once(
+    relay: Relay, message: bytes, cause: LocalCause
+) -> None:
+    config = RelayConfig(max_message_size=10_000, segment_size=10_000)
+    async with relay.harness(config) as harness:
+        stream = await harness.open_stream()
+        with pytest.raises(LocalProtocolError) as caught:
+            await stream.send(message)
+        assert caught.value.cause is cause
+        assert stream.last_message_id == 0
+        await stream.send(b"the stream is none the worse")
+
+
+async def test_send_waits_for_a_slow_reader(relay: Relay) -> None:
+    idle = Idle()
+    await relay.start_executor(idle)
+    async with relay.harness(SMALL) as harness, trio.open_nursery() as nursery:
+        stream = await harness.open_stream()
+        await stream.wait_opened()
+        taken = await fill(stream)
+        assert len(taken) == 4
+        nursery.start_soon(stream.send, padded(b"last"))
+        await trio.testing.wait_all_tasks_blocked()
+        assert stream.last_message_id == 4
+        peer = await idle.accepted()
+        assert [await peer.receive() for _ in range(5)] == [*taken, padded(b"last")]
+
+
+async def test_a_slow_reader_slows_no_other_stream(relay: Relay) -> None:
+    async def handler(stream: RelayStream) -> None:
+        if await stream.receive() == b"echo":
+            await echo(stream)
+        await trio.sleep_forever()
+
+    await relay.start_executor(handler)
+    async with relay.harness(SMALL) as harness:
+        slow = await harness.open_stream()
+        await slow.send(b"be slow")
+        await fill(slow)
+        quick = await harness.open_stream()
+        await quick.send(b"echo")
+        for _ in range(10):
+            await quick.send(padded(b"x"))
+            assert await quick.receive() == padded(b"x")
+
+
+async def test_a_reader_that_does_not_read_bounds_what_is_held_for_it(relay: Relay) -> None:
+    idle = Idle()
+    handle = await relay.start_executor(idle)
+    async with relay.harness() as harness:
+        stream = await harness.open_stream()
+        await stream.wait_opened()
+        await fill(stream, 50_000)
+        window = RelayConfig().send_window_bytes
+        assert window // 2 < handle.stats().bytes_held <= window + 50_000
+
+
+async def test_many_senders_take_turns_in_the_order_of_their_calls(relay: Relay) -> None:
+    idle = Idle()
+    await relay.start_executor(idle)
+    async with relay.harness(SMALL) as harness, trio.open_nursery() as nursery:
+        stream = await harness.open_stream()
+        await stream.wait_opened()
+        taken = await fill(stream)
+        waiting = [padded(b"sender %d" % i) for i in range(5)]
+        for message in waiting:
+            nursery.start_soon(stream.send, message)
+            await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.WouldBlock):
+            stream.send_nowait(b"would fit, but jumps the queue")
+        peer = await idle.accepted()
+        received = [await peer.receive() for _ in range(len(taken) + 5)]
+        assert received == [*taken, *waiting]
+
+
+async def test_only_one_task_receives(relay: Relay) -> None:
+    async with relay.harness() as harness, trio.open_nursery() as nursery:
+        stream = await harness.open_stream()
+        nursery.start_soon(expect_nothing, stream)
+        await trio.testing.wait_all_tasks_blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await stream.receive()
+        nursery.cancel_scope.cancel()
+
+
+async def test_nowait_raises_would_block(relay: Relay) -> None:
+    await relay.start_executor(echo)
+    async with relay.harness() as harness:
+        stream = await harness.open_stream()
+        with pytest.raises(trio.WouldBlock):
+            stream.receive_nowait()
+        stream.send_nowait(b"one")
+        await trio.testing.wait_all_tasks_blocked()
+        assert stream.receive_nowait() == b"one"
+
+
+class TestEnd:
+    async def test_a_peer_that_closes_ends_the_iteration_after_all_messages(
+        self, relay: Relay
+    ) -> None:
+        async def count(stream: RelayStream) -> None:
+            for i in range(5):
+                await stream.send(b"%d" % i)
+
+        await relay.start_executor(count)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            assert [message async for message in stream] == [b"0", b"1", b"2", b"3", b"4"]
+            assert stream.ended is not None
+            assert stream.ended.by is EndedBy.PEER
+            with pytest.raises(trio.EndOfChannel):
+                await stream.receive()
+            with pytest.raises(StreamEnded):
+                await stream.send(b"too late")
+
+    async def test_aclose_waits_until_all_is_taken_over(self, relay: Relay) -> None:
+        idle = Idle()
+        await relay.start_executor(idle)
+        async with relay.harness() as harness, trio.open_nursery() as nursery:
+            stream = await harness.open_stream()
+            await stream.send(b"one")
+            await stream.send(b"two")
+            nursery.start_soon(stream.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            assert stream.ended is None
+            peer = await idle.accepted()
+            assert await peer.receive() == b"one"
+            await trio.testing.wait_all_tasks_blocked()
+            assert stream.ended is None
+            assert await peer.receive() == b"two"
+            with pytest.raises(trio.EndOfChannel):
+                await peer.receive()
+            assert stream.ended is not None
+            assert stream.ended.outcome(2) is Outcome.ACKNOWLEDGED
+
+    async def test_messages_received_before_any_other_end_are_handed_out_first(
+        self, relay: Relay
+    ) -> None:
+        async def give_up(stream: RelayStream) -> None:
+            await stream.send(b"one")
+            await stream.receive()
+            stream.reset("out of paper")
+
+        await relay.start_executor(give_up)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            await trio.testing.wait_all_tasks_blocked()
+            await stream.send(b"go")
+            await trio.testing.wait_all_tasks_blocked()
+            assert stream.ended is not None
+            assert await stream.receive() == b"one"
+            with pytest.raises(StreamEnded, match=r"the peer.*out of paper") as caught:
+                await stream.receive()
+            assert caught.value.reset is stream.ended
+            assert caught.value.reset.reason == "out of paper"
+            assert isinstance(caught.value, trio.BrokenResourceError)
+
+    @pytest.mark.parametrize(
+        "operation",
+        [
+            RelayStream.receive,
+            lambda stream: stream.send(padded(b"x")),
+            RelayStream.wait_opened,
+        ],
+        ids=["receive", "send", "wait_opened"],
+    )
+    @pytest.mark.parametrize("when", ["before", "meanwhile"])
+    async def test_after_a_local_reset_operations_say_closed(
+        self, relay: Relay, operation: Callable[[RelayStream], Awaitable[object]], when: str
+    ) -> None:
+        # No executor: nothing is received, opened, or acknowledged.
+        async with relay.harness(SMALL) as harness, trio.open_nursery() as nursery:
+            stream = await harness.open_stream()
+            await fill(stream)
+            if when == "before":
+                stream.reset()
+
+            async def use() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await operation(stream)
+
+            nursery.start_soon(use)
+            await trio.testing.wait_all_tasks_blocked()
+            stream.reset()
+            assert stream.ended is not None
+
+    @pytest.mark.parametrize(
+        "operation",
+        [RelayStream.receive, lambda stream: stream.send(padded(b"x"))],
+        ids=["receive", "send"],
+    )
+    async def test_a_waiting_task_learns_of_the_end(
+        self, relay: Relay, operation: Callable[[RelayStream], Awaitable[object]]
+    ) -> None:
+        idle = Idle()
+        await relay.start_executor(idle)
+        async with relay.harness(SMALL) as harness, trio.open_nursery() as nursery:
+            stream = await harness.open_stream()
+            await stream.wait_opened()
+            await fill(stream)
+
+            async def use() -> None:
+                with pytest.raises(StreamEnded, match="cancelled"):
+                    await operation(stream)
+
+            nursery.start_soon(use)
+            await trio.testing.wait_all_tasks_blocked()
+            (await idle.accepted()).reset()
+
+    async def test_a_task_that_receives_learns_of_aclose_before_that_is_done(
+        self, relay: Relay
+    ) -> None:
+        idle = Idle()
+        await relay.start_executor(idle)
+        async with relay.harness() as harness, trio.open_nursery() as nursery:
+            stream = await harness.open_stream()
+            await stream.send(b"not taken yet")
+            told = trio.Event()
+
+            async def use() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await stream.receive()
+                told.set()
+
+            nursery.start_soon(use)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(stream.aclose)
+            await told.wait()
+            assert stream.ended is None
+            await (await idle.accepted()).receive()
+
+    async def test_wait_opened_raises_when_the_stream_ends_first(self, relay: Relay) -> None:
+        async with relay.harness() as harness, trio.open_nursery() as nursery:
+            stream = await harness.open_stream()
+
+            async def use() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await stream.wait_opened()
+
+            nursery.start_soon(use)
+            await trio.testing.wait_all_tasks_blocked()
+            stream.reset()
+
+    async def test_closing_and_resetting_again_is_harmless(self, relay: Relay) -> None:
+        await relay.start_executor(echo)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            await stream.aclose()
+            ended = stream.ended
+            await stream.aclose()
+            stream.reset("another reason")
+            assert stream.ended is ended
+            assert ended is not None
+            assert ended.known_reason is ResetReason.CLOSED
+            with pytest.raises(trio.ClosedResourceError):
+                await stream.receive()
+
+    async def test_two_tasks_may_close(self, relay: Relay) -> None:
+        await relay.start_executor(echo)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            await stream.send(b"x")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream.aclose)
+                nursery.start_soon(stream.aclose)
+            assert stream.ended is not None
+
+    async def test_a_bad_reason_changes_nothing(self, relay: Relay) -> None:
+        await relay.start_executor(echo)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            with pytest.raises(LocalProtocolError) as caught:
+                stream.reset(" ")
+            assert caught.value.cause is LocalCause.BAD_ARGUMENT
+            await stream.send(b"alive")
+            assert await stream.receive() == b"alive"
+
+
+async def test_a_stream_opens_once_there_is_an_executor(
+    relay: Relay, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with relay.harness() as harness:
+        stream = await harness.open_stream("my-own-id")
+        assert stream.stream_id == "my-own-id"
+        assert stream.profile is None
+        await stream.send(b"early")
+        await trio.sleep(5)
+        await relay.start_executor(echo)
+        await stream.wait_opened()
+        assert stream.profile is Profile.RELIABLE
+        assert await stream.receive() == b"early"
