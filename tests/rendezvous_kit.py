@@ -7,19 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import trio
 import trio.testing
-from sansrelay_apps.rendezvous import (
-    AnyToken,
-    PublicBase,
-    RendezvousServer,
-    ServerConfig,
-    TicketSigner,
-)
-from sansrelay_apps.rendezvous.tokens import Access
 from websockets.exceptions import ConnectionClosed
 from websockets.trio.client import ClientConnection, connect
 
+import trio
 from sansrelay import RelayConfig, Role
 from sansrelay.codec import decode_frame, encode_frame
 from sansrelay.frames import DataFrame, Frame, InvalidFrame, ResumeFrame
@@ -30,6 +22,14 @@ from sansrelay.http import (
     HttpResponse,
     parse_http_url,
 )
+from sansrelay_apps.rendezvous import (
+    AnyToken,
+    PublicBase,
+    RendezvousServer,
+    ServerConfig,
+    TicketSigner,
+)
+from sansrelay_apps.rendezvous.tokens import Access
 
 PATIENCE = 20.0
 SIGNER = TicketSigner(b"k" * 32)

@@ -3,9 +3,9 @@
 import sys
 
 import click
-import trio
 from rich.console import Console
 
+import trio
 from sansrelay_apps.demo.run import DemoFailed, Result, run_demo
 from sansrelay_apps.demo.show import LiveShow, PlainShow, print_table
 

@@ -5,7 +5,10 @@ import random
 from pathlib import Path
 
 import click
+
 import trio
+from sansrelay.errors import clean_reason
+from sansrelay.events import Event, StreamOpened, StreamReset
 from sansrelay_trio import (
     Backoff,
     ConnectCause,
@@ -15,9 +18,6 @@ from sansrelay_trio import (
     RelayStream,
     serve_executor,
 )
-
-from sansrelay.errors import clean_reason
-from sansrelay.events import Event, StreamOpened, StreamReset
 
 from .diagnose import explain_connect_error
 from .errors import CliError, say

@@ -7,8 +7,8 @@ import ssl
 from pathlib import Path
 
 import click
-import trio
 
+import trio
 from sansrelay.http import HttpUrl, UrlError, parse_http_url
 
 from .errors import USAGE, CliError

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable
 
 import click
+
 import trio
 
 from .errors import CliError

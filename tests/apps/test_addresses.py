@@ -1,6 +1,9 @@
 """Where a rendezvous listens, and the URLs it hands out."""
 
 import pytest
+
+from sansrelay import Role
+from sansrelay.http import Headers, HttpRequest, parse_http_url, parse_websocket_url
 from sansrelay_apps.rendezvous.addresses import (
     ListenAddress,
     PublicBase,
@@ -8,9 +11,6 @@ from sansrelay_apps.rendezvous.addresses import (
     parse_listen_address,
     relay_url,
 )
-
-from sansrelay import Role
-from sansrelay.http import Headers, HttpRequest, parse_http_url, parse_websocket_url
 
 
 @pytest.mark.parametrize(

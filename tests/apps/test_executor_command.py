@@ -11,14 +11,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trio
 import trustme
+
+import trio
 from apps_kit import TOKEN, closed_port, environment, first_line, run, started
 from rendezvous_kit import Place, serving
-from sansrelay_apps.execserver import ExecServerConfig
-from sansrelay_apps.rendezvous.tokens import read_token_file
-from sansrelay_trio import Harness, Registry, RelayStream, StreamEnded, open_harness
-
 from sansrelay import DataAcknowledged, Event, ResetReason
 from sansrelay.jsonrpc import (
     JsonRpcSession,
@@ -26,6 +23,9 @@ from sansrelay.jsonrpc import (
     NotificationReceived,
     ResponseReceived,
 )
+from sansrelay_apps.execserver import ExecServerConfig
+from sansrelay_apps.rendezvous.tokens import read_token_file
+from sansrelay_trio import Harness, Registry, RelayStream, StreamEnded, open_harness
 
 pytestmark = pytest.mark.trio
 

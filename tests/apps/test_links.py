@@ -4,21 +4,21 @@ import logging
 from contextlib import AsyncExitStack
 
 import pytest
-import trio
 import trio.testing
+from websockets.exceptions import InvalidStatus
+
+import trio
 from rendezvous_kit import SIGNER, ask, close_code, data, dial, frame, resume, serving
+from sansrelay import RelayConfig, Role
+from sansrelay.codec import encode_frame
+from sansrelay.frames import ResetFrame
+from sansrelay.rendezvous import DropCause, RendezvousConfig
 from sansrelay_apps.rendezvous import (
     TicketSigner,
 )
 from sansrelay_apps.rendezvous.links import FAREWELL_TIMEOUT, SUPERSEDED_CODE
 from sansrelay_apps.rendezvous.tickets import Ticket
 from sansrelay_trio import Registry, RelayStream, open_harness, serve_executor
-from websockets.exceptions import InvalidStatus
-
-from sansrelay import RelayConfig, Role
-from sansrelay.codec import encode_frame
-from sansrelay.frames import ResetFrame
-from sansrelay.rendezvous import DropCause, RendezvousConfig
 
 pytestmark = pytest.mark.trio
 

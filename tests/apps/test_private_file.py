@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from sansrelay_apps.rendezvous.private_file import (
     MAX_PRIVATE_FILE_SIZE,
     PrivateFileError,

@@ -7,11 +7,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import trio
 import trustme
+from websockets.trio.client import ClientConnection, connect
+
+import trio
 from apps_kit import SANSRELAY, environment, first_line, run, started
 from rendezvous_kit import ask, close_code, dial
-from websockets.trio.client import ClientConnection, connect
 
 pytestmark = pytest.mark.trio
 

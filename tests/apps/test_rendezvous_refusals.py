@@ -6,7 +6,6 @@ import socket
 from pathlib import Path
 
 import pytest
-import trio
 import trustme
 from click.testing import CliRunner
 from cryptography.hazmat.primitives.serialization import (
@@ -15,6 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+
+import trio
 from sansrelay_apps.cli import cli
 
 

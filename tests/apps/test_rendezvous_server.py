@@ -5,6 +5,8 @@ import re
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
+
 from rendezvous_kit import (
     DAY,
     dial,
@@ -14,7 +16,6 @@ from sansrelay_apps.rendezvous import (
     TokenTable,
 )
 from sansrelay_apps.rendezvous.tokens import read_token_file
-from websockets.exceptions import InvalidStatus
 
 pytestmark = pytest.mark.trio
 

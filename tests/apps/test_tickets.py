@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from sansrelay import Role
 from sansrelay_apps.rendezvous.private_file import PrivateFileError
 from sansrelay_apps.rendezvous.tickets import (
     MIN_KEY_SIZE,
@@ -16,8 +18,6 @@ from sansrelay_apps.rendezvous.tickets import (
     TicketSigner,
     read_ticket_key,
 )
-
-from sansrelay import Role
 
 SIGNER = TicketSigner(b"k" * MIN_KEY_SIZE)
 TICKET = Ticket(

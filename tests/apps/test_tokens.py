@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from sansrelay_apps.rendezvous.private_file import PrivateFileError
-from sansrelay_apps.rendezvous.tokens import AnyToken, TokenTable, Verdict, read_token_file
 
 from sansrelay import Role
 from sansrelay.registry import MAX_TOKEN_LENGTH
+from sansrelay_apps.rendezvous.private_file import PrivateFileError
+from sansrelay_apps.rendezvous.tokens import AnyToken, TokenTable, Verdict, read_token_file
 
 FILE = """
 # role     token     ids

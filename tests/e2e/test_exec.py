@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 import trio
 from apps_kit import (
     PATIENCE,

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import trio
 
+import trio
 from apps_kit import PATIENCE, Place, environment, rendezvous
 
 README = Path(__file__).parents[2] / "README.md"

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
+
 import trio
 from apps_kit import (
     PATIENCE,

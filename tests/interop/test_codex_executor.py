@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import trio
-from apps_kit import PATIENCE, Place, rendezvous, run_exec, started
-from sansrelay_apps.demo.proxy import CuttingProxy
 from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage
 
+import trio
+from apps_kit import PATIENCE, Place, rendezvous, run_exec, started
 from sansrelay import RelayConfig
 from sansrelay.codec import decode_frame
 from sansrelay.frames import DataFrame, Frame, InvalidFrame
+from sansrelay_apps.demo.proxy import CuttingProxy
 
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sansrelay"
 _CODEX = _CACHE / "codex-0.131.0/package/vendor/x86_64-unknown-linux-musl/codex/codex"

@@ -1,6 +1,7 @@
 """Fixtures for the trio adapter's tests."""
 
 import pytest_trio  # type: ignore[import-untyped]
+
 import trio
 from trio_net import Relay
 

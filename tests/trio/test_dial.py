@@ -9,9 +9,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
-import trio
 import trio.testing
 import trustme
+
+import trio
+from sansrelay.http import HttpResponse
+from sansrelay.http_server import HttpServerConnection
+from sansrelay.registry import error_response
 from sansrelay_trio import (
     ConnectCause,
     ConnectError,
@@ -22,10 +26,6 @@ from sansrelay_trio import (
     serve_http,
 )
 from trio_net import HARNESS_URL, MemoryNet, Relay, echo
-
-from sansrelay.http import HttpResponse
-from sansrelay.http_server import HttpServerConnection
-from sansrelay.registry import error_response
 
 pytestmark = pytest.mark.trio
 

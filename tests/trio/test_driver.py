@@ -5,8 +5,10 @@ import random
 from collections.abc import Callable
 
 import pytest
-import trio
 import trio.testing
+
+import trio
+from sansrelay import EndedBy, Event, RelayConfig, ResetReason, StreamOpened
 from sansrelay_trio import (
     Backoff,
     KeepAlive,
@@ -26,8 +28,6 @@ from trio_net import (
     refused,
     wait_for,
 )
-
-from sansrelay import EndedBy, Event, RelayConfig, ResetReason, StreamOpened
 
 pytestmark = pytest.mark.trio
 

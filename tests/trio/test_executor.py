@@ -4,8 +4,14 @@ import logging
 from functools import partial
 
 import pytest
-import trio
 import trio.testing
+
+import trio
+from sansrelay import RelayConfig, ResetReason
+from sansrelay.codec import encode_frame
+from sansrelay.frames import DataFrame
+from sansrelay.http import HttpResponse
+from sansrelay.registry import error_response
 from sansrelay_trio import (
     ConnectCause,
     ConnectError,
@@ -17,12 +23,6 @@ from sansrelay_trio import (
     serve_executor,
 )
 from trio_net import EXECUTOR_URL, Relay, echo
-
-from sansrelay import RelayConfig, ResetReason
-from sansrelay.codec import encode_frame
-from sansrelay.frames import DataFrame
-from sansrelay.http import HttpResponse
-from sansrelay.registry import error_response
 
 pytestmark = pytest.mark.trio
 

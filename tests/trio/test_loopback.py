@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
-import trio
 import trio.testing
+
+import trio
+from sansrelay import RelayConfig
 from sansrelay_trio import RelayStream, StreamHandler, open_harness, serve_executor, serve_http
 from trio_net import Router, echo
-
-from sansrelay import RelayConfig
 
 pytestmark = pytest.mark.trio
 

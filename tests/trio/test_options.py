@@ -5,10 +5,10 @@ import random
 from collections.abc import Callable
 
 import pytest
-from sansrelay_trio import Backoff, KeepAlive, Registry, ServerLimits
 
 from sansrelay.http import UrlCause, UrlError
 from sansrelay.registry import RegistryArgument, RegistryError
+from sansrelay_trio import Backoff, KeepAlive, Registry, ServerLimits
 
 
 class Recorder(random.Random):

@@ -8,8 +8,12 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
-import trio
 import trio.testing
+
+import trio
+from sansrelay import ResetReason
+from sansrelay.http import HttpResponse
+from sansrelay.registry import error_response
 from sansrelay_trio import (
     ConnectCause,
     ConnectError,
@@ -32,10 +36,6 @@ from trio_net import (
     refused,
     wait_for,
 )
-
-from sansrelay import ResetReason
-from sansrelay.http import HttpResponse
-from sansrelay.registry import error_response
 
 pytestmark = pytest.mark.trio
 

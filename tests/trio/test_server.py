@@ -8,9 +8,13 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
-import trio
 import trio.testing
 import trustme
+
+import trio
+from sansrelay.errors import LocalCause, LocalProtocolError
+from sansrelay.http import HttpResponse
+from sansrelay.websocket import WebSocketLink
 from sansrelay_trio import (
     ConnectionHandler,
     KeepAlive,
@@ -21,10 +25,6 @@ from sansrelay_trio import (
     serve_http,
 )
 from trio_net import MemoryNet
-
-from sansrelay.errors import LocalCause, LocalProtocolError
-from sansrelay.http import HttpResponse
-from sansrelay.websocket import WebSocketLink
 
 pytestmark = pytest.mark.trio
 

@@ -3,11 +3,9 @@
 from collections.abc import Awaitable, Callable
 
 import pytest
-import trio
 import trio.testing
-from sansrelay_trio import Harness, RelayStream, StreamEnded
-from trio_net import SMALL, Idle, Relay, echo, expect_nothing, fill, padded
 
+import trio
 from sansrelay import (
     EndedBy,
     LocalCause,
@@ -17,6 +15,8 @@ from sansrelay import (
     RelayConfig,
     ResetReason,
 )
+from sansrelay_trio import Harness, RelayStream, StreamEnded
+from trio_net import SMALL, Idle, Relay, echo, expect_nothing, fill, padded
 
 pytestmark = pytest.mark.trio
 

@@ -1,16 +1,16 @@
 """`RelayStream`, cancelled at each of its checkpoints: nothing is lost, halved or left."""
 
 import pytest
-import trio
 import trio.testing
-from sansrelay_trio import RelayStream
-from trio_net import SMALL, Idle, Relay, cancel_after, echo, expect_nothing, fill, padded
 
+import trio
 from sansrelay import (
     EndedBy,
     Outcome,
     ResetReason,
 )
+from sansrelay_trio import RelayStream
+from trio_net import SMALL, Idle, Relay, cancel_after, echo, expect_nothing, fill, padded
 
 pytestmark = pytest.mark.trio
 

@@ -1,8 +1,9 @@
 """The nursery that leaves exceptions alone, and the cheap event."""
 
 import pytest
-import trio
 import trio.testing
+
+import trio
 from sansrelay_trio._tasks import Wakeup, consists_of, open_background
 
 pytestmark = pytest.mark.trio

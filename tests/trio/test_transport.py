@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
-import trio
 import trio.testing
-from sansrelay_trio import KeepAlive, LinkCause, LinkClosed, WebSocketConnection
-from trio_net import Cable, cancel_after
 
+import trio
 from sansrelay.http_server import HttpServerConnection
 from sansrelay.websocket import WebSocketLink
+from sansrelay_trio import KeepAlive, LinkCause, LinkClosed, WebSocketConnection
+from trio_net import Cable, cancel_after
 
 pytestmark = pytest.mark.trio
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trio
-
 from sansrelay_apps.demo.proxy import CuttingProxy
 from sansrelay_apps.demo.show import Row, Show
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import trio
-
 from sansrelay.jsonrpc import ErrorCode
 
 from .protocol import (

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import trio
 from msgspec import UNSET, UnsetType
+
+import trio
 
 from .child import Child
 from .config import ExecServerConfig

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 import trio
-
 from sansrelay.jsonrpc import ErrorCode
 
 from .config import ExecServerConfig

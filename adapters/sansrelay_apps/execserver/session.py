@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias, TypeVar
 
 import trio
-
 from sansrelay.jsonrpc import (
     ErrorCode,
     InvalidMessage,

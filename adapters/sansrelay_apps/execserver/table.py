@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import trio
-
 from sansrelay.jsonrpc import ErrorCode
 
 from .child import open_child

@@ -4,8 +4,6 @@ import logging
 import math
 
 import trio
-from sansrelay_trio import LinkClosed, ServerConnection, WebSocketConnection
-
 from sansrelay.connection import Role
 from sansrelay.errors import clean_reason
 from sansrelay.rendezvous import (
@@ -18,6 +16,7 @@ from sansrelay.rendezvous import (
     RouteEnded,
     RouteOpened,
 )
+from sansrelay_trio import LinkClosed, ServerConnection, WebSocketConnection
 
 from .tickets import Ticket
 

@@ -22,8 +22,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import trio
-from sansrelay_trio import KeepAlive, ServerConnection, ServerLimits, serve_http
-
 from sansrelay.connection import Role
 from sansrelay.errors import clean_reason
 from sansrelay.http import Headers, HttpRequest, HttpResponse, UrlError, parse_http_url
@@ -36,6 +34,7 @@ from sansrelay.registry import (
     parse_route,
 )
 from sansrelay.rendezvous import LinkRefusal, RendezvousConfig, RendezvousStats
+from sansrelay_trio import KeepAlive, ServerConnection, ServerLimits, serve_http
 
 from .addresses import PublicBase, is_loopback, relay_url
 from .links import Switchboard

@@ -1,0 +1,5 @@
+"""`python -m sansrelay_apps` is `sansrelay`."""
+
+from .cli import main
+
+main()
