@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from sansrelay_apps.execserver import ExecServerConfig, serve_session
-
 from sansrelay.jsonrpc import (
     Event,
     JsonRpcSession,
@@ -19,6 +17,7 @@ from sansrelay.jsonrpc import (
     ResponseReceived,
     RpcError,
 )
+from sansrelay_apps.execserver import ExecServerConfig, serve_session
 
 PATH = {"PATH": "/usr/bin:/bin"}
 LONG = 60

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 import trio.testing
-from execserver_client import LONG, Client, open_session, open_stream
-from sansrelay_apps.execserver.server import METHODS
 
+import trio
+from execserver_client import LONG, Client, open_session, open_stream
 from sansrelay.jsonrpc import JsonValue, ResponseReceived, RpcError, UnmatchedResponse
+from sansrelay_apps.execserver.server import METHODS
 
 pytestmark = pytest.mark.trio
 

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 import pytest
+
 from sansrelay_apps.execserver import ExecServerConfig
 from sansrelay_apps.execserver.environment import build_environment
 from sansrelay_apps.execserver.protocol import (

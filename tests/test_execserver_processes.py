@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 import trio.testing
+
+import trio
 from execserver_client import LONG, PATH, Client, channel_pair, is_running, open_session
+from sansrelay.jsonrpc import RpcError
 from sansrelay_apps.execserver import groups, serve_session
 from sansrelay_apps.execserver.process import ManagedProcess
-
-from sansrelay.jsonrpc import RpcError
 
 pytestmark = pytest.mark.trio
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from rendezvous_net import (
     EXECUTOR,
     EXECUTOR_2,
@@ -34,7 +35,6 @@ from rendezvous_net import (
     reset,
     resume,
 )
-
 from sansrelay.codec import encode_frame
 from sansrelay.config import RelayConfig
 from sansrelay.errors import FrameCause, LocalCause, LocalProtocolError, ResetReason

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+
 from rendezvous_net import (
     EXECUTOR,
     EXECUTOR_2,
@@ -25,7 +26,6 @@ from rendezvous_net import (
     reset,
     resume,
 )
-
 from sansrelay.errors import ResetReason
 from sansrelay.frames import Frame, ResetFrame, ResumeFrame
 from sansrelay.rendezvous import DropCause, LinkSuperseded

@@ -6,8 +6,13 @@ from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import trio
 import trio.testing
+
+import trio
+from sansrelay.codec import read_header
+from sansrelay.config import RelayConfig
+from sansrelay.frames import InvalidFrame
+from sansrelay.http import HttpRequest, HttpResponse
 from sansrelay_trio import (
     ExecutorHandle,
     Harness,
@@ -21,11 +26,6 @@ from sansrelay_trio import (
     serve_executor,
     serve_http,
 )
-
-from sansrelay.codec import read_header
-from sansrelay.config import RelayConfig
-from sansrelay.frames import InvalidFrame
-from sansrelay.http import HttpRequest, HttpResponse
 
 EXECUTOR_URL = "ws://relay.test/executor"
 HARNESS_URL = "ws://relay.test/harness"

@@ -1,4 +1,4 @@
-"""Generate sansrelay/_pb from proto/. Run through `make proto`, which gives it an environment of its own."""
+"""Generate sansrelay/_pb from proto/. `make proto` runs it, in an environment of its own."""
 
 import shutil
 import subprocess

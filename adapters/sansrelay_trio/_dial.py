@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
-
 from sansrelay.connection import Role
 from sansrelay.http import (
     HttpCause,

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from enum import Enum
 
 import trio
-
 from sansrelay.config import RelayConfig
 from sansrelay.connection import RelayConnection, Role
 from sansrelay.errors import ResetReason

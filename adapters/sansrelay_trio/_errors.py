@@ -3,7 +3,6 @@
 from enum import Enum
 
 import trio
-
 from sansrelay.errors import clean_reason
 from sansrelay.events import StreamReset
 

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import trio
-
 from sansrelay.config import RelayConfig
 from sansrelay.connection import Role
 from sansrelay.errors import ResetReason

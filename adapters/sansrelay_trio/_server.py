@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Never
 
 import trio
-
 from sansrelay.errors import LocalProtocolError
 from sansrelay.http import HttpRequest, HttpResponse
 from sansrelay.http_server import DEFAULT_MAX_REQUEST_BODY, HttpServerConnection

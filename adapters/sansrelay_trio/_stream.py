@@ -4,7 +4,6 @@ from collections import deque
 from typing import Protocol
 
 import trio
-
 from sansrelay.connection import RelayConnection
 from sansrelay.errors import ResetReason
 from sansrelay.events import (

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable
 
 import trio
-
 from sansrelay.errors import clean_reason
 from sansrelay.websocket import WebSocketCause, WebSocketLink, WebSocketState
 
