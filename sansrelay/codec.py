@@ -2,8 +2,10 @@
 
 The protobuf runtime lets some bad frames pass: of two bodies it keeps the last, a repeated body it
 merges, and a uint32 it cuts to 32 bits. All three make the canonical form of what it understood
-shorter than what came in, so comparing the two lengths finds them. Only a frame that fails this
-test is walked field by field, in plain Python, to tell a harmless odd encoding from a bad one.
+shorter than what came in, so comparing the two lengths finds them, with one exception: a number of
+33 to 35 bits takes 5 bytes, and so does what is left of it from 2**28 up. Only a frame of another
+length, or with such a number, is walked field by field, in plain Python, to tell a harmless odd
+encoding from a bad one.
 """
 
 from typing import Final, NamedTuple
@@ -28,6 +30,11 @@ __all__ = ["WIRE_VERSION", "RoutingHeader", "decode_frame", "encode_frame", "rea
 
 WIRE_VERSION: Final = 1
 
+_MAX_FIELDS: Final = 1000
+"""How many fields a frame, or a body, is walked through: a large frame could hold millions of them.
+The schema has 11."""
+_SUSPECT_BITS: Final = 28
+"""A number with more bits may have been longer still on the wire."""
 _UINT32_FIELDS: Final = {
     None: frozenset({1, 3, 4}),
     5: frozenset({1, 2, 3}),
@@ -37,8 +44,6 @@ _WIRE_TYPES: Final = {
     None: {1: 0, 2: 2, 3: 0, 4: 0, 5: 2, 6: 2, 7: 2, 8: 2, 9: 2, 10: 2},
     5: {1: 0, 2: 0, 3: 0, 4: 2},
     7: {1: 0, 1001: 1, 1002: 1, 1003: 0},
-    8: {1: 2},
-    10: {1: 2},
 }
 _BODIES: Final = frozenset({5, 6, 7, 8, 9, 10})
 _BODY_NAMES: Final = {
@@ -111,17 +116,23 @@ def decode_frame(data: bytes, config: RelayConfig) -> Frame | InvalidFrame:
     bad = _check_head(message.version, stream_id, config)
     if bad is not None:
         return InvalidFrame(bad[0], None, bad[1])
-    if message.ByteSize() != len(data):
-        odd = _check_encoding(data)
-        if odd is not None:
-            return InvalidFrame(odd[0], stream_id, odd[1])
     ack = message.ack
     ack_bits = message.ack_bits
     body = message.WhichOneof("body")
+    large = ack | ack_bits
     if body == "data":
         part = message.data
+        seq = part.seq
         index = part.segment_index
         count = part.segment_count
+        large |= seq | index | count
+    elif body == "resume":
+        large |= message.resume.next_seq
+    if large >> _SUSPECT_BITS or message.ByteSize() != len(data):
+        odd = _check_encoding(data)
+        if odd is not None:
+            return InvalidFrame(odd[0], stream_id, odd[1])
+    if body == "data":
         payload = part.payload
         if not payload:
             return InvalidFrame(FrameCause.EMPTY_PAYLOAD, stream_id, "data without payload")
@@ -129,7 +140,7 @@ def decode_frame(data: bytes, config: RelayConfig) -> Frame | InvalidFrame:
             return InvalidFrame(
                 FrameCause.BAD_SEGMENT, stream_id, f"segment_index {index} of {count}"
             )
-        return DataFrame(stream_id, ack, ack_bits, part.seq, index, count, payload)
+        return DataFrame(stream_id, ack, ack_bits, seq, index, count, payload)
     if body == "ack_frame":
         return AckFrame(stream_id, ack, ack_bits)
     if body == "resume":
@@ -250,8 +261,8 @@ def _check_encoding(data: bytes) -> tuple[FrameCause, str] | None:
         for number, _, start, end in _fields(data, 0, len(data), None):
             if number in _BODIES:
                 bodies += 1
-                for _ in _fields(data, start, end, number):
-                    pass
+                if number in _UINT32_FIELDS:
+                    _fields(data, start, end, number)
     except _Bad as bad:
         return bad.cause, bad.detail
     if bodies > 1:
@@ -262,26 +273,30 @@ def _check_encoding(data: bytes) -> tuple[FrameCause, str] | None:
 def _fields(
     data: bytes, start: int, end: int, within: int | None
 ) -> list[tuple[int, int, int, int]]:
-    """The fields between two offsets as (number, value, start, end), groups skipped whole.
+    """The known fields between two offsets, as (number, value, start, end).
 
-    `within` is the number of the enclosing body, None at the top: it says which varints are
-    uint32. Raises `_Bad`.
+    `within` is the number of the enclosing body, None at the top: it says which fields are known.
+    A known number with another wire type is an unknown field, as it is to protobuf. Raises `_Bad`.
     """
-    ranged = _UINT32_FIELDS.get(within, frozenset())
-    expected = _WIRE_TYPES.get(within, {})
+    ranged = _UINT32_FIELDS[within]
+    known = _WIRE_TYPES[within]
+    seen = 0
     found: list[tuple[int, int, int, int]] = []
     groups: list[int] = []
     i = start
     while i < end:
+        seen += 1
+        if seen > _MAX_FIELDS:
+            raise _Bad(FrameCause.TOO_MANY_FIELDS, f"more than {_MAX_FIELDS} fields")
         tag, i = _varint(data, i, end)
         number, wire = tag >> 3, tag & 7
-        if not 0 < number < 1 << 29:
+        if number >= 1 << 29 or not (number or groups):  # nobody looks into unknown groups
             raise _Bad(FrameCause.NOT_PROTOBUF, f"field number {number}")
         value = 0
         body = i
         if wire == 0:
             value, i = _varint(data, i, end)
-            if not groups and number in ranged and value >> 32:
+            if value >> 32 and number in ranged and not groups:
                 raise _Bad(FrameCause.OUT_OF_RANGE, f"field {number} holds {value}")
         elif wire == 1:
             i += 8
@@ -303,9 +318,7 @@ def _fields(
             raise _Bad(FrameCause.NOT_PROTOBUF, f"wire type {wire}")
         if i > end:
             raise _Bad(FrameCause.NOT_PROTOBUF, "the frame ends within a field")
-        if not groups:
-            if expected.get(number, wire) != wire:
-                continue  # of the wrong wire type, so not that field: protobuf keeps it as unknown
+        if not groups and known.get(number) == wire:
             found.append((number, value, body, i))
     if groups:
         raise _Bad(FrameCause.NOT_PROTOBUF, "the frame ends within a group")
@@ -319,7 +332,7 @@ def _varint(data: bytes, i: int, end: int) -> tuple[int, int]:
         i += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value & 0xFFFF_FFFF_FFFF_FFFF, i
+            return value, i
         shift += 7
         if shift >= 70:
             raise _Bad(FrameCause.NOT_PROTOBUF, "a varint has more than 10 bytes")

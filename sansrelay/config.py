@@ -8,6 +8,9 @@ __all__ = ["MAX_SEQ", "ProfilePolicy", "RelayConfig"]
 MAX_SEQ = 2**32 - 1
 """The last sequence number there is: seq is a uint32 and never wraps."""
 
+_FRAME_OVERHEAD = 64
+"""Bytes of a frame around its stream id and its payload or reason, at most."""
+
 
 class ProfilePolicy(StrEnum):
     """What peers a connection talks to."""
@@ -40,7 +43,8 @@ class RelayConfig:
 
     # -- sizes of things on the wire
     max_frame_size: int = 16 * 1024 * 1024 + 64 * 1024
-    """Bytes of one encoded frame. A larger one is rejected (`TOO_LARGE`)."""
+    """Bytes of one encoded frame. A larger one is rejected (`TOO_LARGE`). The largest message has
+    to fit in one, since a basic peer gets messages whole: 64 bytes more, and the stream id."""
     max_stream_id_size: int = 128
     """UTF-8 bytes of a stream id. A longer one is rejected (`STREAM_ID_TOO_LONG`)."""
     max_reason_size: int = 256
@@ -86,7 +90,8 @@ class RelayConfig:
     counted (`WINDOW_OVERRUN`)."""
     receive_window_bytes: int = 4 * 1024 * 1024
     """Bytes of unacknowledged segments that a stream holds, a message under reassembly not
-    counted. Beyond they are dropped and counted (`WINDOW_OVERRUN`)."""
+    counted. Beyond they are dropped and counted (`WINDOW_OVERRUN`), unless it is the next in order
+    on a stream whose application keeps up."""
     receive_buffer_size: int = 64 * 1024 * 1024
     """Bytes that all streams together hold for the peer's segments. Beyond, a segment is dropped
     and counted (`BUFFER_FULL`), unless it is the next in order on a stream whose application keeps
@@ -128,27 +133,35 @@ class RelayConfig:
     (`timeout`). It covers the opening too."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "profile", ProfilePolicy(self.profile))
+        try:
+            object.__setattr__(self, "profile", ProfilePolicy(self.profile))
+        except ValueError:
+            raise ValueError(
+                f"profile must be auto, reliable or basic, not {self.profile!r}"
+            ) from None
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type in ("int", int) and (isinstance(value, bool) or not _is_count(value)):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if field.type is int and not (number and isinstance(value, int) and value >= 1):
                 raise ValueError(f"{field.name} must be a whole number of 1 or more, not {value!r}")
-            if field.type in ("float", float) and not (
-                isinstance(value, int | float) and 0 < value < float("inf")
-            ):
-                raise ValueError(f"{field.name} must be a number of seconds above 0, not {value!r}")
+            if field.type is float and not (number and 0 < value < float("inf")):
+                raise ValueError(f"{field.name} must be a number above 0, not {value!r}")
+            if field.type is bool and not isinstance(value, bool):
+                raise ValueError(f"{field.name} must be True or False, not {value!r}")
         _at_most(self, "min_rto", "initial_rto")
         _at_most(self, "initial_rto", "max_rto")
-        _at_most(self, "max_message_size", "max_frame_size")
+        for content in ("max_message_size", "max_reason_size"):
+            least = getattr(self, content) + self.max_stream_id_size + _FRAME_OVERHEAD
+            if self.max_frame_size < least:
+                raise ValueError(
+                    f"max_frame_size ({self.max_frame_size}) must be at least {least}, "
+                    f"or what {content} allows fits in no frame"
+                )
         _at_most(self, "max_message_size", "receive_buffer_size")
         _at_most(self, "segment_size", "max_message_size")
         _at_most(self, "segment_size", "receive_window_bytes")
         if self.reorder_threshold > 31:
             raise ValueError("reorder_threshold must be at most 31: ack_bits reports 32 segments")
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and value >= 1
 
 
 def _at_most(config: RelayConfig, low: str, high: str) -> None:

@@ -125,7 +125,6 @@ class RelayConnection:
         self._counters.links_opened += 1
         for stream in self._streams.values():
             stream.link_opened()
-            self._timers.rearm(stream)
 
     def link_closed(self, now: float) -> None:
         """The link is gone, for whatever reason, with all that was under way on it.
@@ -192,7 +191,7 @@ class RelayConnection:
         config = self._config
         if self._role is not Role.HARNESS:
             raise LocalProtocolError(LocalCause.WRONG_ROLE, "only a harness opens streams")
-        if not stream_id.strip() or len(stream_id.encode()) > config.max_stream_id_size:
+        if not _fits(stream_id, config.max_stream_id_size):
             raise LocalProtocolError(
                 LocalCause.BAD_ARGUMENT,
                 f"a stream id must not be blank nor longer than {config.max_stream_id_size} bytes",
@@ -378,13 +377,15 @@ class RelayConnection:
             return reset
         scheduler = self._scheduler
         while (stream := scheduler.next_control()) is not None:
-            frame = stream.next_control(now)
-            if frame is not None:
+            if (frame := stream.next_control(now)) is not None:
                 return frame
         while (stream := scheduler.data_head()) is not None:
             size = stream.next_size()
             if not size:
                 scheduler.drop_head()
+                # An ack that meant to ride on that data goes by itself.
+                if (frame := stream.next_control(now)) is not None:
+                    return frame
             elif stream.deficit < size:
                 scheduler.turn_over(size)
             else:
@@ -494,13 +495,14 @@ class RelayConnection:
                 self._drop(FrameCause.UNKNOWN_STREAM)
             case ResumeFrame() if silent and not frame.next_seq:
                 self._accept(stream_id, Profile.BASIC)
-            case ResumeFrame() if frame.next_seq == 1 and not frame.peer_incarnation:
+            case ResumeFrame() if silent and frame.next_seq == 1 and not frame.peer_incarnation:
                 stream = self._accept(stream_id, Profile.RELIABLE)
                 early = self._pending.take(stream_id)
                 if stream is not None:
                     stream.offered(frame, now)
                     for data in early:
-                        self._on_reliable(stream, data, now)
+                        if stream_id in self._streams:  # a bad segment ends it
+                            self._on_reliable(stream, data, now)
             case DataFrame() if frame.seq and self._pending.has_room_for(stream_id):
                 if not self._pending.hold(frame, now):
                     self._drop(FrameCause.BUFFER_FULL)
@@ -527,6 +529,7 @@ class RelayConnection:
         return stream
 
     def _refuse(self, stream_id: str, reason: ResetReason) -> None:
+        self._pending.take(stream_id)
         self._ended.add(ResetFrame(stream_id, 0, 0, reason), owed=True)
 
     def _answer_unknown(self, stream_id: str, now: float) -> None:
@@ -582,8 +585,16 @@ class RelayConnection:
         return stream
 
     def _check_reason(self, reason: str) -> None:
-        if not reason.strip() or len(reason.encode()) > self._config.max_reason_size:
+        if not _fits(reason, self._config.max_reason_size):
             raise LocalProtocolError(
                 LocalCause.BAD_ARGUMENT,
                 f"a reason must not be blank nor longer than {self._config.max_reason_size} bytes",
             )
+
+
+def _fits(text: str, limit: int) -> bool:
+    """Whether a text may go over the wire: not blank, and at most `limit` bytes of UTF-8."""
+    try:
+        return bool(text.strip()) and len(text.encode()) <= limit
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return False

@@ -7,6 +7,7 @@ rate. A reset is never answered.
 
 from .config import RelayConfig
 from .frames import ResetFrame
+from .timers import NEVER
 
 __all__ = ["EndedStreams", "ResetLimiter"]
 
@@ -19,7 +20,7 @@ class ResetLimiter:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._tokens = max(1.0, rate)
-        self._at = 0.0
+        self._at = -NEVER
 
     def allow(self, now: float) -> bool:
         """Take one token, if there is one."""

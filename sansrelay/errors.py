@@ -72,6 +72,7 @@ class FrameCause(Enum):
     NO_BODY = "the frame has no body"
     SEVERAL_BODIES = "the frame has two bodies, or one body twice"
     OUT_OF_RANGE = "a uint32 field holds more than 32 bits"
+    TOO_MANY_FIELDS = "the frame holds more fields than are looked at one by one"
     EMPTY_PAYLOAD = "the payload is empty"
     EMPTY_REASON = "the reset has no reason"
     REASON_TOO_LONG = "the reset's reason is longer than max_reason_size"

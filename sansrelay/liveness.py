@@ -16,23 +16,24 @@ class Liveness:
     __slots__ = (
         "_config",
         "_heard_at",
-        "_silence_said",
         "_waiting_since",
         "heartbeat_owed",
         "heartbeat_unanswered",
         "sent_at",
+        "silence_said",
         "strict",
     )
 
     def __init__(self, config: RelayConfig) -> None:
         self._config = config
         self._heard_at = -NEVER
-        self._silence_said = False
         self._waiting_since = NEVER
         self.sent_at = NEVER
         """When a frame that the peer can hear was last sent."""
         self.heartbeat_owed = False
         self.heartbeat_unanswered = False
+        self.silence_said = False
+        """The owner knows that the peer is silent."""
         self.strict = False
         """Only the end of the waiting counts, not signs of life: while an opening is unconfirmed,
         openings that are repeated for ever must not keep the stream alive."""
@@ -49,7 +50,7 @@ class Liveness:
     def heard(self, now: float) -> bool:
         """The peer gave a sign of life; whether that answers a heartbeat."""
         self._heard_at = now
-        self._silence_said = False
+        self.silence_said = False
         answered = self.heartbeat_unanswered
         self.heartbeat_unanswered = False
         return answered
@@ -61,7 +62,7 @@ class Liveness:
 
     def silence(self, now: float) -> float:
         """Say that the peer is silent; for how many seconds it has been."""
-        self._silence_said = True
+        self.silence_said = True
         return now - self._since()
 
     def _since(self) -> float:
@@ -76,7 +77,7 @@ class Liveness:
         since = self._since()
         config = self._config
         end = since + config.resume_timeout
-        if link_up and not self._silence_said and since + config.silence_timeout < end:
+        if link_up and not self.silence_said and since + config.silence_timeout < end:
             return since + config.silence_timeout, TimerKind.SILENCE
         return end, TimerKind.RESUME_TIMEOUT
 

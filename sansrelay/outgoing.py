@@ -93,7 +93,10 @@ class Outgoing:
         self.own = own
         self.peer = 0
         self.profile = profile
-        self.state = StreamState.OPENING if is_opener else StreamState.UNCONFIRMED
+        if profile is Profile.BASIC:
+            self.state = StreamState.OPEN  # there is nothing to confirm
+        else:
+            self.state = StreamState.OPENING if is_opener else StreamState.UNCONFIRMED
         self.sender = Sender(shared.config, first_seq=0 if profile is Profile.BASIC else 1)
         self.receiver = Receiver(shared.config, shared.budget)
         self.rtt = RttEstimator(shared.config)
@@ -101,7 +104,7 @@ class Outgoing:
         self._closing: str | None = None
 
         # The line of questions and answers. `_announced`: a resume, or data, has left.
-        # `_link_fresh`: the peer's resume has not come since this link began.
+        # `_link_fresh`: the peer's resume has not come on this link, or there is none.
         self._announced = False
         self._asking = False
         self._asked_at = 0
@@ -157,7 +160,7 @@ class Outgoing:
         shared = self._shared
         trusted = self.profile is Profile.RELIABLE and self.state is not StreamState.UNCONFIRMED
         ack, bits = (self.receiver.ack, self.receiver.ack_bits()) if trusted else (0, 0)
-        known = self.is_opener or self.state is not StreamState.UNCONFIRMED
+        known = self._is_known()
         if self.state is StreamState.UNCONFIRMED and not shared.config.early_data:
             shared.early_budget.used -= self.receiver.held_bytes
         self.state = StreamState.ENDED
@@ -175,6 +178,10 @@ class Outgoing:
                     never_sent=never_sent,
                 )
             )
+
+    def _is_known(self) -> bool:
+        """Whether the application has been told of the stream."""
+        return self.state is not StreamState.UNCONFIRMED or self._shared.config.early_data
 
     # -- the link
 
@@ -197,6 +204,7 @@ class Outgoing:
             return
         if self.profile is Profile.UNKNOWN and self._announced:
             self._lost_while_unknown = True
+        self._link_fresh = True
         self._owes_answer = False
         self._rto_deadline = self._question_deadline = NEVER
         self._acks.link_closed()
@@ -230,7 +238,9 @@ class Outgoing:
         if self._owes_answer:
             self._owes_answer = False
             self._last_answer = now
-            return self._resume(now, answer=True)
+            frame = self._resume(now, answer=True)
+            self._rearm()
+            return frame
         if self._owes_question:
             self._owes_question = False
             if self.profile is not Profile.BASIC:
@@ -245,7 +255,8 @@ class Outgoing:
             self._liveness.heartbeat_owed = False
             self._liveness.heartbeat_unanswered = True
             self._liveness.wait(now)
-            self._rto_deadline = now + self.rtt.rto
+            if self._rto_deadline == NEVER:  # or heartbeats in quick succession would put it off
+                self._rto_deadline = now + self.rtt.rto
             self._rearm()
             return HeartbeatFrame(self.stream_id, *self._report(now))
         if self._acks.due and not self.next_size():
@@ -309,6 +320,8 @@ class Outgoing:
                 shared.emit(SendCapacityAvailable(stream_id=self.stream_id))
             return DataFrame(self.stream_id, 0, 0, seq, 0, 1, payload)
         reliable = self.profile is Profile.RELIABLE
+        # A timer that runs for segments held by a slow reader says nothing about a new one.
+        first = reliable and (self._rto_deadline == NEVER or self.sender.all_reported())
         segment = self.sender.take(now, segmented=reliable)
         if segment.lost is not None:
             shared.counters.segments_retransmitted += 1
@@ -322,7 +335,7 @@ class Outgoing:
             )
             segment.lost = None
         self._liveness.wait(now)
-        if reliable and self._rto_deadline == NEVER:
+        if first:
             self._rto_deadline = now + self.rtt.rto
             self._rearm()
         ack, bits = self._report(now) if reliable else (0, 0)
@@ -393,7 +406,8 @@ class Outgoing:
                 self._beat()
             case TimerKind.SILENCE:
                 silence = self._liveness.silence(now)
-                self._shared.emit(PeerSilent(stream_id=self.stream_id, silence=silence))
+                if self._is_known():
+                    self._shared.emit(PeerSilent(stream_id=self.stream_id, silence=silence))
             case _:
                 self.end(ResetReason.TIMEOUT)
 

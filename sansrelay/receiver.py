@@ -9,7 +9,7 @@ is the whole of flow control on a wire that has no credit field. A message large
 still gets through, because its segments are acknowledged as they come.
 """
 
-from .config import MAX_SEQ, RelayConfig
+from .config import RelayConfig
 from .errors import FrameCause
 from .frames import DataFrame
 
@@ -94,13 +94,14 @@ class Receiver:
         config = self._config
         if seq - self.ack > config.receive_window_segments:
             return FrameCause.WINDOW_OVERRUN
-        if self._window_bytes and self._window_bytes + size > config.receive_window_bytes:
-            return FrameCause.WINDOW_OVERRUN
         # What is next in order is taken while the application keeps up, or streams that wait for
-        # one another's memory would wait for ever. max_message_size bounds it per stream.
-        must_move = not (ahead or hold or self._withheld)
-        if self._budget.used + size > self._budget.limit and self.held_bytes and not must_move:
-            return FrameCause.BUFFER_FULL
+        # one another's memory would wait for ever, and one whose window is full of what came early
+        # for its own. max_message_size bounds it per stream.
+        if ahead or hold or self._withheld:
+            if self._window_bytes and self._window_bytes + size > config.receive_window_bytes:
+                return FrameCause.WINDOW_OVERRUN
+            if self.held_bytes and self._budget.used + size > self._budget.limit:
+                return FrameCause.BUFFER_FULL
         limit = config.max_message_size
         count = frame.segment_count
         if count > limit:
@@ -237,7 +238,7 @@ class Receiver:
         if frame.segment_count != 1:
             return FrameCause.SEGMENTED_ON_BASIC
         seq = frame.seq
-        if any_first and self.highest == 0 and self._message_no == 0:
+        if any_first and self._message_no == 0:
             self.next_seq = seq
         if seq < self.next_seq:
             return FrameCause.DUPLICATE
@@ -251,7 +252,7 @@ class Receiver:
             or self._budget.used + size > self._budget.limit
         ):
             return FrameCause.BUFFER_FULL
-        self.next_seq = min(seq + 1, MAX_SEQ + 1)
+        self.next_seq = seq + 1
         self.highest = seq
         self._add(size)
         self._window_bytes += size

@@ -26,6 +26,7 @@ class Segment:
         "index",
         "lost",
         "message_id",
+        "noted",
         "payload",
         "sent_at",
         "seq",
@@ -42,6 +43,7 @@ class Segment:
         self.message_id = message_id
         self.sent_at = 0.0
         self.transmission = 0
+        self.noted = 0  # the transmission whose report was taken into account
         self.attempts = 0
         self.lost: RetransmitCause | None = None
 
@@ -100,7 +102,9 @@ class Sender:
         config = self._config
         if not self.buffered:
             return config.max_message_size
-        if self.last_message - self.acked_message >= config.send_buffer_messages:
+        # Of a basic peer's messages none is ever acknowledged, and those sent are not held.
+        done = self.acked_message if self._unacked else self._next_pending - 1
+        if self.last_message - done >= config.send_buffer_messages:
             return 0
         return max(0, min(config.send_buffer_size - self.buffered, config.max_message_size))
 
@@ -235,7 +239,6 @@ class Sender:
             return 0, None
         fresh: Segment | None = None
         if covered:
-            reported = self._reported
             for seq in range(self.una, ack + 1):
                 segment = self._unacked.pop(seq)
                 size = len(segment.payload)
@@ -243,12 +246,9 @@ class Sender:
                 self.buffered -= size
                 if segment.index + 1 == segment.count:
                     self.acked_message = segment.message_id
-                if not reported & 1:
-                    self._note(segment.transmission)
-                    if segment.attempts == 1:
-                        fresh = segment
-                reported >>= 1
-            self._reported = reported
+                if self._note(segment):
+                    fresh = segment
+            self._reported >>= covered
             self.una = ack + 1
         if bits or afresh:
             new = bits & ~self._reported
@@ -258,12 +258,19 @@ class Sender:
                 new ^= low
                 segment = self._unacked[self.una + low.bit_length() - 1]
                 segment.lost = None
-                self._note(segment.transmission)
-                if segment.attempts == 1:
+                if self._note(segment):
                     fresh = segment
         return covered, fresh
 
-    def _note(self, transmission: int) -> None:
+    def _note(self, segment: Segment) -> bool:
+        """A report covers `segment`; whether that measures a round trip.
+
+        Each transmission counts once: a resume that was overtaken takes reports back for a while.
+        """
+        transmission = segment.transmission
+        if segment.noted == transmission:
+            return False
+        segment.noted = transmission
         latest = self._latest
         if latest is None:
             latest = self._latest = [0] * self._config.reorder_threshold
@@ -271,6 +278,7 @@ class Sender:
             latest[0] = transmission
             if len(latest) > 1 and transmission > latest[1]:
                 latest.sort()
+        return segment.attempts == 1
 
     def detect_loss(self) -> bool:
         """Mark what later acknowledgements show to be lost. True if there is something new."""

@@ -29,16 +29,17 @@ class Stream(Outgoing):
     __slots__ = ()
 
     def open(self) -> None:
-        """A basic stream needs no confirmation: it is open as soon as it exists."""
-        self.state = StreamState.OPEN
+        """A basic stream begins: it needs no confirmation."""
         self.receiver.next_seq = 0
-        self._open()
+        self._tell_opened()
 
     def offered(self, frame: ResumeFrame, now: float) -> None:
         """At an acceptor: the opening that made this stream."""
         self.peer = frame.incarnation
         self._link_fresh = True
         self._liveness.strict = True
+        if self._shared.config.early_data:
+            self._tell_opened()
         if self.peer:
             self.ask()
         else:
@@ -48,7 +49,11 @@ class Stream(Outgoing):
 
     def heard(self, now: float) -> None:
         """A frame of the peer came that this stream takes seriously."""
-        if self._liveness.heard(now):
+        was_silent = self._liveness.silence_said
+        answered = self._liveness.heard(now)
+        if was_silent:
+            self._rearm()  # it may fall silent again before any other deadline
+        if answered:
             if not self.sender.has_unacked:
                 self._rto_deadline = NEVER
             self._still_waiting()
@@ -186,6 +191,8 @@ class Stream(Outgoing):
             self.peer = frame.incarnation
             self.profile = Profile.RELIABLE
         was_asking = self._asking
+        # A question that crosses ours on the same link was put before our last data arrived.
+        answered = was_asking and (frame.answer or self._link_fresh or not self.peer)
         fresh_link = self._link_fresh and self.state is StreamState.RESUMING
         first = self.state in (StreamState.OPENING, StreamState.UNCONFIRMED)
         self._asking = self._owes_question = self._link_fresh = False
@@ -194,14 +201,14 @@ class Stream(Outgoing):
         self._liveness.strict = False
         self.rtt.progress()
         if first:
-            self._open()
+            self._confirmed()
             if self._has_ended():
                 return
         elif fresh_link:
             self._shared.counters.resumes += 1
             self._shared.emit(StreamResumed(stream_id=self.stream_id))
         self.on_report(frame.ack, frame.ack_bits, now, afresh=True)
-        if was_asking:
+        if answered:
             self.sender.missing_since(self._asked_at)
         else:
             arrived = self.rtt.certainly_arrived
@@ -227,13 +234,16 @@ class Stream(Outgoing):
         self._owes_answer = True
         self._shared.scheduler.want_control(self)
 
-    def _open(self) -> None:
+    def _tell_opened(self) -> None:
+        self._shared.counters.streams_opened += 1
+        self._shared.emit(StreamOpened(stream_id=self.stream_id, profile=self.profile))
+
+    def _confirmed(self) -> None:
+        """A reliable stream is open: what was held goes to the application."""
         shared = self._shared
-        shared.counters.streams_opened += 1
-        shared.emit(StreamOpened(stream_id=self.stream_id, profile=self.profile))
-        if self.is_opener or self.profile is not Profile.RELIABLE:
-            return
-        if not shared.config.early_data:
+        early = shared.config.early_data and not self.is_opener
+        if not early:
+            self._tell_opened()
             shared.early_budget.used -= self.receiver.held_bytes
         ready: list[bytes] = []
         cause = self.receiver.release(ready)
@@ -256,8 +266,12 @@ class Stream(Outgoing):
             self.end(ResetReason.PROFILE_REFUSED)
         else:
             self.profile = Profile.BASIC
+            self.state = StreamState.OPEN
+            waited = self.sender.has_unacked
             self.sender.becomes_basic()
             self.open()
+            if waited and not self.sender.buffered:
+                self._shared.emit(SendCapacityAvailable(stream_id=self.stream_id))
             self._shared.scheduler.want_data(self)
             self.finish_closing()
 

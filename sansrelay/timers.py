@@ -2,11 +2,12 @@
 
 Each stream has a handful of named deadlines (`TimerKind`), most of which move with every frame. The
 queue holds one live entry per stream, and an entry may be too early but never too late: moving a
-deadline back costs nothing, and the entry is put right when it comes to the top.
+deadline back costs nothing, and the entry is put right when it comes to the top. Entries that were
+superseded, and those of streams that have ended, are cleared out before they outnumber the others.
 """
 
 from enum import Enum
-from heapq import heappop, heappush, heapreplace
+from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final, Generic, Protocol, TypeVar
 
 __all__ = ["NEVER", "Timed", "TimerHeap", "TimerKind"]
@@ -39,15 +40,19 @@ class Timed(Protocol):
 
 T = TypeVar("T", bound=Timed)
 
+_SMALL: Final = 64
+"""Entries below which clearing out is not worth it."""
+
 
 class TimerHeap(Generic[T]):
     """Finds the stream whose deadline comes first, without looking at the others."""
 
-    __slots__ = ("_heap", "_serial")
+    __slots__ = ("_heap", "_limit", "_serial")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, T]] = []
         self._serial = 0
+        self._limit = _SMALL
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -59,6 +64,18 @@ class TimerHeap(Generic[T]):
             timed.queued_at = deadline
             self._serial += 1
             heappush(self._heap, (deadline, self._serial, timed))
+            if len(self._heap) > self._limit:
+                self._clear_out()
+
+    def _clear_out(self) -> None:
+        live: dict[int, tuple[float, int, T]] = {}
+        for _, serial, timed in self._heap:
+            timed.queued_at = deadline = timed.next_deadline()[0]
+            if deadline < NEVER:
+                live[id(timed)] = deadline, serial, timed
+        self._heap = list(live.values())
+        heapify(self._heap)
+        self._limit = max(_SMALL, 2 * len(self._heap))
 
     def first(self) -> tuple[float, TimerKind, T] | None:
         """The earliest deadline of all, exactly; None if there is none."""

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heappop, heappush
 
+from ..timers import NEVER
+
 __all__ = ["LinkConditions", "SimulatedLink"]
 
 
@@ -25,16 +27,32 @@ class LinkConditions:
     scatter: float = 0.05
     """Seconds; see `duplication` and `reordering`."""
 
+    def __post_init__(self) -> None:
+        for name in ("loss", "duplication", "reordering", "corruption"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f"{name} must be a chance from 0 to 1, not {getattr(self, name)!r}"
+                )
+        for name in ("delay", "scatter"):
+            if not 0 <= getattr(self, name) < NEVER:
+                raise ValueError(
+                    f"{name} must be a number of seconds from 0 up, not {getattr(self, name)!r}"
+                )
+
 
 _PERFECT = LinkConditions()
+
+
+def _no_chance() -> float:
+    raise ValueError("a link with faults needs chance=random.Random(seed).random")
 
 
 class SimulatedLink:
     """Two directions, 0 and 1, named by the end that sends into them.
 
     Frames arrive in order unless `reordering` or `duplication` says otherwise. `chance` gives
-    random numbers from 0 to 1, such as `random.Random(seed).random`; it is needed only where a
-    condition is above 0.
+    random numbers from 0 to 1, such as `random.Random(seed).random`; it is needed only where one of
+    the conditions is a chance above 0, and `send` raises `ValueError` if it is missing then.
     """
 
     def __init__(
@@ -42,7 +60,7 @@ class SimulatedLink:
         conditions: LinkConditions = _PERFECT,
         back: LinkConditions | None = None,
         *,
-        chance: Callable[[], float] = lambda: 1.0,
+        chance: Callable[[], float] = _no_chance,
     ) -> None:
         self.conditions = [conditions, conditions if back is None else back]
         self._chance = chance
@@ -51,7 +69,7 @@ class SimulatedLink:
             [],
         )
         self._serial = 0
-        self._latest = [0.0, 0.0]
+        self._latest = [-NEVER, -NEVER]
         self.faults = 0
         """Faults injected so far."""
 
@@ -91,6 +109,7 @@ class SimulatedLink:
         lost = sum(len(flight) for flight in self._flight)
         for flight in self._flight:
             flight.clear()
+        self._latest = [-NEVER, -NEVER]
         return lost
 
     def _strikes(self, chance: float) -> bool:

@@ -34,7 +34,8 @@ class End:
         """Consume what was received while `reading` was off."""
         unread, self._unread = self._unread, []
         for stream_id in unread:
-            self.conn.consume(stream_id, 1)
+            if stream_id not in self.ended:
+                self.conn.consume(stream_id, 1)
 
     def drain_events(self) -> None:
         """Take all events of the connection."""
@@ -66,11 +67,9 @@ class RelayPair:
     ) -> None:
         self.clock = clock or FakeClock()
         self.link = link or SimulatedLink()
+        self._executor_config = executor_config or config
         self.harness = End(RelayConnection(Role.HARNESS, incarnation=0xA1, config=config))
-        self.executor = End(
-            RelayConnection(Role.EXECUTOR, incarnation=0xB10000, config=executor_config or config)
-        )
-        self.ends = (self.harness, self.executor)
+        self.restart_executor(0xB10000)
         self.steps = 0
         self.join()
 
@@ -89,7 +88,11 @@ class RelayPair:
         return lost
 
     def restart_executor(self, incarnation: int, config: RelayConfig | None = None) -> None:
-        """The executor loses all its state; call `cut` before and `join` after."""
+        """The executor loses all its state; call `cut` before and `join` after.
+
+        Without a config it keeps the one it had at the start.
+        """
+        config = config or self._executor_config
         self.executor = End(RelayConnection(Role.EXECUTOR, incarnation=incarnation, config=config))
         self.ends = (self.harness, self.executor)
 
