@@ -167,8 +167,9 @@ class Outgoing:
         self.receiver.discard()
         owed = by is EndedBy.LOCAL and (self._announced or not self.is_opener)
         shared.ended(self, reason, ack, bits, owed)
+        unknown, never_sent = self.sender.outcomes()
+        self.sender.discard()
         if known:
-            unknown, never_sent = self.sender.outcomes()
             shared.emit(
                 StreamReset(
                     stream_id=self.stream_id,

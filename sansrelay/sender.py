@@ -217,7 +217,7 @@ class Sender:
         self._unacked.clear()
         self._lost.clear()
         self._reported = 0
-        if self.next_seq == 1 and self.una == 1:
+        if self.next_seq == 1:
             self.next_seq = 0
 
     # -- from the peer
@@ -347,3 +347,9 @@ class Sender:
             range(self.acked_message + 1, first_unsent),
             range(first_unsent, self.last_message + 1),
         )
+
+    def discard(self) -> None:
+        """The stream has ended: nothing is kept, though deadlines may still refer to it."""
+        self._pending.clear()
+        self._unacked.clear()
+        self._lost.clear()

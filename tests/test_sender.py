@@ -644,3 +644,14 @@ def test_the_last_numbers_are_used_reported_and_acknowledged() -> None:
     assert seqs(send(sender)) == [MAX_SEQ - 5, MAX_SEQ - 4]
     assert sender.acknowledge(MAX_SEQ - 1, 0) == (5, None)
     assert sender.idle
+
+
+def test_an_ended_stream_keeps_no_message() -> None:
+    sender = Sender(RelayConfig())
+    sender.queue(b"sent")
+    sender.take(0.0, segmented=True)
+    sender.queue(b"waiting")
+    sender.discard()
+    assert sender.idle
+    assert not sender.has_unacked
+    assert sender.next_size(32, segmented=True) == 0
