@@ -1,1 +1,1 @@
-"""The asyncio adapter. Not written yet: use `sansrelay_trio`, or drive `RelayConnection` by hand."""
+"""The asyncio adapter, to come: until then use `sansrelay_trio`, or drive `RelayConnection`."""
