@@ -11,6 +11,7 @@ import click
 
 import trio
 from sansrelay.events import Event, PeerSilent, StreamResumed
+from sansrelay.trace import trace_line
 from sansrelay_trio import ConnectError, Registry, open_harness
 
 from .diagnose import explain_connect_error
@@ -161,6 +162,8 @@ def _signals() -> list[signal.Signals]:
 
 
 def _log_event(event: Event) -> None:
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%s", trace_line(event, trio.current_time()))
     match event:
         case StreamResumed():
             _log.info("the stream goes on, nothing is lost")

@@ -9,6 +9,7 @@ import click
 import trio
 from sansrelay.errors import clean_reason
 from sansrelay.events import Event, StreamOpened, StreamReset
+from sansrelay.trace import trace_line
 from sansrelay_trio import (
     Backoff,
     ConnectCause,
@@ -113,6 +114,8 @@ class _Executor:
                 self._sessions.pop(stream.stream_id, None)
 
     def _watch(self, event: Event) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s", trace_line(event, trio.current_time()))
         match event:
             case StreamOpened():
                 _log.info(
