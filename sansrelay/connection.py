@@ -229,6 +229,12 @@ class RelayConnection:
         stream = self._live(stream_id)
         if stream.closing:
             raise LocalProtocolError(LocalCause.STREAM_CLOSING, f"stream {stream_id!r} is closing")
+        if not isinstance(data, bytes):
+            raise LocalProtocolError(
+                LocalCause.BAD_ARGUMENT,
+                f"a message must be bytes, not {type(data).__name__}: encode a text, and copy a "
+                "buffer that may change with bytes()",
+            )
         size = len(data)
         if not size:
             raise LocalProtocolError(LocalCause.BAD_ARGUMENT, "a message must not be empty")

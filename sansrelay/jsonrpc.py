@@ -33,6 +33,8 @@ __all__ = [
 JsonValue: TypeAlias = "dict[str, JsonValue] | list[JsonValue] | str | int | float | bool | None"
 RequestId: TypeAlias = int | str
 
+MAX_ID_LENGTH = 256
+"""Characters of a string id. A message with a longer one is invalid (`INVALID_ID`)."""
 _MAX_INTEGER_ID = 2**63 - 1
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -250,10 +252,13 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _id_of(message: dict[str, JsonValue]) -> RequestId | None:
-    """The id where it is a usable one. JSON's true and false are no integers."""
+    """The id where it is a usable one. JSON's true and false are no integers.
+
+    An answer repeats the id, so a request of a legal size could ask for one that is too large.
+    """
     value = message.get("id")
     if isinstance(value, str):
-        return value
+        return value if len(value) <= MAX_ID_LENGTH else None
     if isinstance(value, int) and not isinstance(value, bool):
         return value if -_MAX_INTEGER_ID - 1 <= value <= _MAX_INTEGER_ID else None
     return None

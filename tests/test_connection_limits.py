@@ -575,3 +575,15 @@ def test_random_bytes_never_raise(raw: bytes, role: Role) -> None:
     wire.conn.receive_frame(b"\x08\x01\x12\x02s1" + raw, wire.clock())
     wire.sent()
     assert wire.conn.stats().frames_received >= 3
+
+
+@pytest.mark.parametrize(
+    "message", ["text", bytearray(b"may change"), memoryview(b"x"), [1, 2], 5, None]
+)
+def test_a_message_is_bytes_and_nothing_else(message: object) -> None:
+    conn = RelayConnection(Role.HARNESS, incarnation=1)
+    conn.open_stream("s")
+    with pytest.raises(LocalProtocolError) as caught:
+        conn.send_data("s", message)  # type: ignore[arg-type]
+    assert caught.value.cause is LocalCause.BAD_ARGUMENT
+    assert conn.send_data("s", b"fine") == 1

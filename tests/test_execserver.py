@@ -209,6 +209,18 @@ async def test_no_more_bytes_are_received_than_may_be_in_flight() -> None:
         assert (await client.answer(third)).result in ({"running": True}, {"running": False})
 
 
+async def test_answers_that_nobody_takes_count_as_in_flight() -> None:
+    async with open_session(max_request_bytes_in_flight=100_000) as client:
+        await client.start("sh", "-c", "head -c 50000 /dev/zero; echo; cat", pipeStdin=True)
+        await client.output_until(b"\n")
+        reads = [await client.post("process/read", processId="p") for _ in range(4)]
+        await trio.testing.wait_all_tasks_blocked()
+        # Of 67 kB each, the first answer is in the channel, and two wait to get there.
+        assert client.server_end.inbound.statistics().current_buffer_used == 1
+        for request_id in reads:
+            assert (await client.answer(request_id)).error is None
+
+
 # -- input
 
 

@@ -106,6 +106,7 @@ def test_requests_and_notifications_are_understood(data: bytes, event: Event) ->
         (b'{"id":true,"method":"m"}', InvalidCause.INVALID_ID),
         (b'{"id":null,"method":"m"}', InvalidCause.INVALID_ID),
         (b'{"id":1.0,"method":"m"}', InvalidCause.INVALID_ID),
+        (b'{"id":"' + b"i" * 257 + b'","method":"m"}', InvalidCause.INVALID_ID),
         (b'{"id":{},"method":"m"}', InvalidCause.INVALID_ID),
         (b'{"id":9223372036854775808,"method":"m"}', InvalidCause.INVALID_ID),
         (b'{"method":null}', InvalidCause.INVALID_METHOD),

@@ -2,6 +2,7 @@
 
 import errno
 import math
+import random
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -35,6 +36,13 @@ GRANTED = HttpResponse(
 )
 
 SMALL = RelayConfig(send_buffer_size=4096, send_window_bytes=4096, send_buffer_messages=8)
+
+
+class LongestPauses(random.SystemRandom):
+    """For `rng`: a pause near 0 would let `wait_for` miss that there was no link."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
 
 
 class Cable:
@@ -199,7 +207,7 @@ class Relay:
     @asynccontextmanager
     async def harness(self, config: RelayConfig | None = None) -> AsyncGenerator[Harness]:
         async with open_harness(
-            HARNESS_URL, config=config, open_socket=self.net.open_socket
+            HARNESS_URL, config=config, open_socket=self.net.open_socket, rng=LongestPauses()
         ) as harness:
             yield harness
 

@@ -99,6 +99,9 @@ class LazyGroup(click.Group):
             status = error.exit_code
         except (click.Abort, KeyboardInterrupt):
             status = _INTERRUPTED
+        except OSError as error:
+            say(f"can't read or write: {error.strerror or error}")
+            status = 1
         except Exception as error:
             logging.getLogger(__name__).info("internal error", exc_info=True)
             say(f"internal error: {error!r} (please report it, with what -v shows)")

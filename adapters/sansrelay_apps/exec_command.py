@@ -46,7 +46,7 @@ def _own_failures() -> Iterator[None]:
     try:
         yield
     except click.ClickException as error:
-        if error.exit_code == USAGE:
+        if error.exit_code in (1, USAGE):
             # click declares a constant of the class, and reads it from the instance.
             error.exit_code = RELAY_FAILED  # type: ignore[misc]
         raise
@@ -157,7 +157,7 @@ async def _run(
 def _signals() -> list[signal.Signals]:
     """The signals to pass on: not those that were to be ignored from the start (nohup, or `&` in
     a script)."""
-    able = (signal.SIGINT, signal.SIGHUP)
+    able = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP)
     return [signal.SIGTERM, *(s for s in able if signal.getsignal(s) is not signal.SIG_IGN)]
 
 

@@ -92,6 +92,8 @@ class Driver:
         """Set when the first link is up, or none will be."""
         self.failed = trio.Event()
         """Set when `failure` is."""
+        self.leaving: ResetReason | None = None
+        """Set once this end of the relay was left: no stream may begin any more."""
         self._dialer = Dialer(
             role,
             target,
@@ -111,7 +113,6 @@ class Driver:
         self._alarm = trio.CancelScope()
         self._alarm_at = math.inf
         self._failures = 0
-        self._leaving: ResetReason | None = None
         self._done = trio.Event()
 
     async def run(self) -> None:
@@ -130,7 +131,7 @@ class Driver:
 
     def leave(self, reason: ResetReason) -> None:
         """Reset all streams, those to come too. `stop` is to follow."""
-        self._leaving = reason
+        self.leaving = reason
         for stream in list(self.streams.values()):
             stream.reset(reason)
 
@@ -169,7 +170,7 @@ class Driver:
                 error = caught
             else:
                 await self._use(connection)
-                if self._leaving is not None:
+                if self.leaving is not None:
                     return
             self._failures += 1
             pause = self._backoff.delay(self._failures, self.rng)
@@ -211,6 +212,8 @@ class Driver:
                 now = trio.current_time()
                 for message in messages:
                     conn.receive_frame(message, now)
+                    # Before the next frame, which may end the stream that this one has begun.
+                    self._pass_on_events()
                 self._failures = 0
                 self.command_done()
         except LinkClosed as closed:
@@ -223,7 +226,7 @@ class Driver:
             self._settle()
             if frames:
                 await connection.send(frames)
-            elif self._leaving is not None:
+            elif self.leaving is not None:
                 await connection.aclose()
                 return
             else:
@@ -242,12 +245,15 @@ class Driver:
 
     def _settle(self) -> None:
         """Pass on events, and see to it that the next deadline is met."""
-        next_event = self.conn.next_event
-        while (event := next_event()) is not None:
-            self._pass_on(event)
+        self._pass_on_events()
         due = self.conn.next_timeout()
         if due is not None and due < self._alarm_at:
             self._alarm_at = self._alarm.deadline = due
+
+    def _pass_on_events(self) -> None:
+        next_event = self.conn.next_event
+        while (event := next_event()) is not None:
+            self._pass_on(event)
 
     def _pass_on(self, event: Event) -> None:
         if self._on_event is not None:
@@ -262,8 +268,8 @@ class Driver:
                 if stream is None:
                     stream = self.adopt(event.stream_id)
                 stream._take(event)
-                if is_new and self._leaving is not None:
-                    stream.reset(self._leaving)
+                if is_new and self.leaving is not None:
+                    stream.reset(self.leaving)
                 elif is_new and self._on_stream is not None:
                     self._on_stream(stream)
             case DataReceived() | SendCapacityAvailable():

@@ -12,7 +12,7 @@ from sansrelay.connection import Role
 from sansrelay.errors import ResetReason
 
 from ._dial import OpenSocket, Registry
-from ._driver import CONNECT_TIMEOUT, Driver, LinkStatus, OnEvent, RelayEnd
+from ._driver import CONNECT_TIMEOUT, Driver, OnEvent, RelayEnd
 from ._errors import LinkFailed
 from ._options import Backoff, KeepAlive
 from ._stream import RelayStream
@@ -36,7 +36,7 @@ class Harness(RelayEnd):
         driver = self._driver
         if driver.failure is not None:
             raise LinkFailed(f"there is no link any more: {driver.failure}") from driver.failure
-        if driver.status is LinkStatus.DOWN:
+        if driver.leaving is not None:
             raise trio.ClosedResourceError("the block of open_harness was left")
         if stream_id is None:
             stream_id = str(uuid.UUID(int=driver.rng.getrandbits(128), version=4))

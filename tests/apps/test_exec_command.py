@@ -128,7 +128,9 @@ async def remote_has_gone(pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
+    "number",
+    [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT],
+    ids=lambda number: number.name,
 )
 async def test_a_signal_ends_the_program_and_then_the_command(number: signal.Signals) -> None:
     async with relay() as place:
@@ -213,6 +215,8 @@ async def test_the_counters_are_written_in_the_end(tmp_path: Path) -> None:
         assert done == (0, b"x\n", b"")
         done = await shell(script, *place.options, "--stats", str(bad), "--", "no-such-program")
         assert done[0] == 127
+        done = await shell(script, *place.options, "--stats", "/no/such/file", "--", "true")
+        assert done[0] == 255
     for path in (good, bad):
         counters = json.loads(path.read_text())
         assert (counters["links_opened"], counters["streams_opened"]) == (1, 1)

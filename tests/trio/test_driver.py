@@ -11,6 +11,7 @@ import trio
 from sansrelay import EndedBy, Event, RelayConfig, ResetReason, StreamOpened
 from sansrelay_trio import (
     Backoff,
+    Harness,
     KeepAlive,
     LinkStatus,
     RelayStream,
@@ -22,6 +23,7 @@ from trio_net import (
     HARNESS_URL,
     REGISTRY,
     Cable,
+    LongestPauses,
     Relay,
     cancel_after,
     echo,
@@ -108,7 +110,10 @@ async def test_a_link_without_pongs_is_dropped_and_dialled_again(
 ) -> None:
     keepalive = KeepAlive(ping_interval=7, pong_timeout=5)
     async with open_harness(
-        HARNESS_URL, open_socket=relay.net.open_socket, keepalive=keepalive
+        HARNESS_URL,
+        open_socket=relay.net.open_socket,
+        keepalive=keepalive,
+        rng=LongestPauses(),
     ) as harness:
         await trio.sleep(100)
         assert harness.stats().links_opened == 1
@@ -126,7 +131,10 @@ async def test_a_link_whose_peer_reads_nothing_is_dropped_and_dialled_again(
     await relay.start_executor(echo)
     keepalive = KeepAlive(write_timeout=50)
     async with open_harness(
-        HARNESS_URL, open_socket=relay.net.open_socket, keepalive=keepalive
+        HARNESS_URL,
+        open_socket=relay.net.open_socket,
+        keepalive=keepalive,
+        rng=LongestPauses(),
     ) as harness:
         stream = await harness.open_stream()
         await stream.wait_opened()
@@ -178,6 +186,24 @@ class TestLeaving:
             await harness.open_stream()
         with pytest.raises(trio.ClosedResourceError):
             await stream.send(b"too late")
+
+    async def test_no_stream_is_opened_while_it_leaves(
+        self, relay: Relay, autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+    ) -> None:
+        left = trio.Event()
+
+        async def leave() -> None:
+            async with relay.harness() as harness:
+                opened.append(harness)
+                relay.net.cables[-1].block()
+            left.set()
+
+        opened: list[Harness] = []
+        nursery.start_soon(leave)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not left.is_set()
+        with pytest.raises(trio.ClosedResourceError):
+            await opened[0].open_stream()
 
     @pytest.mark.parametrize("fault", [Cable.stall, Cable.block])
     @pytest.mark.parametrize("cancelled", [False, True])

@@ -9,7 +9,7 @@ import trio.testing
 import trio
 from sansrelay import RelayConfig, ResetReason
 from sansrelay.codec import encode_frame
-from sansrelay.frames import DataFrame
+from sansrelay.frames import DataFrame, ResetFrame
 from sansrelay.http import HttpResponse
 from sansrelay.registry import error_response
 from sansrelay_trio import (
@@ -145,6 +145,29 @@ async def test_handlers_that_outlive_their_streams_count(relay: Relay) -> None:
         with pytest.raises(StreamEnded) as caught:
             await late.receive()
         assert caught.value.reset.known_reason is ResetReason.TOO_MANY_STREAMS
+
+
+async def test_a_stream_too_many_may_end_in_the_frame_after_its_first(relay: Relay) -> None:
+    async def stay(stream: RelayStream) -> None:
+        await trio.sleep_forever()
+
+    def opening(stream_id: str) -> bytes:
+        return encode_frame(DataFrame(stream_id, 0, 0, 0, 0, 1, b"x"))
+
+    def reset(stream_id: str) -> bytes:
+        return encode_frame(ResetFrame(stream_id, 0, 0, "cancelled"))
+
+    handle = await relay.start_executor(
+        stay, config=RelayConfig(max_streams=1, max_ended_streams=1)
+    )
+    assert relay.router.executor is not None
+    await relay.router.executor.send([opening("a")])
+    await trio.testing.wait_all_tasks_blocked()
+    frames = [reset("a"), opening("b"), reset("b"), opening("c"), reset("c")]
+    await relay.router.executor.send(frames)
+    await trio.testing.wait_all_tasks_blocked()
+    assert handle.link is LinkStatus.UP
+    assert handle.stats().links_opened == 1
 
 
 async def test_cancelled_it_says_that_it_goes_away(relay: Relay) -> None:

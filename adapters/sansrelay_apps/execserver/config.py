@@ -45,8 +45,8 @@ class ExecServerConfig:
     max_requests_in_flight: int = 64
     """Requests without an answer. No message is received until one is answered."""
     max_request_bytes_in_flight: int = 4 * 1024 * 1024
-    """Bytes of the requests without an answer, with the same outcome. The last one to be received
-    may pass it."""
+    """Bytes of the requests without an answer, and of answers that were not taken over yet, with
+    the same outcome. The last request to be received, and what is answered then, may pass it."""
 
     # -- the end of a session
     kill_grace_on_session_end: float = 0.5

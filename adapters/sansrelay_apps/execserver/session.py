@@ -144,6 +144,9 @@ class Session:
         self._request_bytes += size
         try:
             answer = await self._answer(Call(self, detach), request)
+            # A short request may have a long answer, and nobody may be there to take it.
+            size += len(answer)
+            self._request_bytes += len(answer)
             detach()
             await self._send(answer)
         finally:
