@@ -138,6 +138,7 @@ class RelayConnection:
         self._shared.link_up = False
         self._events.append(LinkLost())
         self._pending.clear()
+        self._ended.link_closed()
         for stream in list(self._streams.values()):
             stream.link_closed(now)
 

@@ -35,7 +35,7 @@ class ResetLimiter:
 class EndedStreams:
     """A table bounded in size and age, oldest out first, and the line of resets to be sent."""
 
-    __slots__ = ("_config", "_expiry", "_owed", "_resets", "_unstamped")
+    __slots__ = ("_config", "_expiry", "_owed", "_resets", "_sent", "_unstamped")
 
     def __init__(self, config: RelayConfig) -> None:
         self._config = config
@@ -43,6 +43,7 @@ class EndedStreams:
         self._expiry: dict[str, float] = {}
         self._unstamped: list[str] = []
         self._owed: dict[str, ResetFrame] = {}
+        self._sent: dict[str, ResetFrame] = {}  # on this link, with which they may be lost
 
     def __len__(self) -> int:
         return len(self._resets)
@@ -71,12 +72,21 @@ class EndedStreams:
     def settle(self, stream_id: str) -> None:
         """The peer has reset it as well: nothing is owed."""
         self._owed.pop(stream_id, None)
+        self._sent.pop(stream_id, None)
 
     def next_reset(self) -> ResetFrame | None:
         """The next reset that is owed, taken out of the line."""
         if not self._owed:
             return None
-        return self._owed.pop(next(iter(self._owed)))
+        reset = self._owed.pop(next(iter(self._owed)))
+        if reset.stream_id in self._resets:
+            self._sent[reset.stream_id] = reset
+        return reset
+
+    def link_closed(self) -> None:
+        """Nobody says whether a reset arrived: those sent on that link are due on the next."""
+        self._owed.update(self._sent)
+        self._sent.clear()
 
     def advance(self, now: float) -> None:
         """Forget what is old. The age counts from the first call after the ending."""
@@ -94,3 +104,4 @@ class EndedStreams:
         del self._resets[stream_id]
         self._expiry.pop(stream_id, None)
         self._owed.pop(stream_id, None)
+        self._sent.pop(stream_id, None)

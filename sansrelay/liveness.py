@@ -21,7 +21,6 @@ class Liveness:
         "heartbeat_unanswered",
         "sent_at",
         "silence_said",
-        "strict",
     )
 
     def __init__(self, config: RelayConfig) -> None:
@@ -34,9 +33,6 @@ class Liveness:
         self.heartbeat_unanswered = False
         self.silence_said = False
         """The owner knows that the peer is silent."""
-        self.strict = False
-        """Only the end of the waiting counts, not signs of life: while an opening is unconfirmed,
-        openings that are repeated for ever must not keep the stream alive."""
 
     def wait(self, now: float) -> None:
         """Something is outstanding from now on, if not before."""
@@ -66,8 +62,6 @@ class Liveness:
         return now - self._since()
 
     def _since(self) -> float:
-        if self.strict:
-            return self._waiting_since
         return max(self._waiting_since, self._heard_at)
 
     def deadline(self, *, link_up: bool) -> tuple[float, TimerKind]:

@@ -103,12 +103,12 @@ class Outgoing:
         self._shared = shared
         self._closing: str | None = None
 
-        # The line of questions and answers. `_announced`: a resume, or data, has left.
+        # The line of questions and answers. `_announced`: a resume has left.
         # `_link_fresh`: the peer's resume has not come on this link, or there is none.
         self._announced = False
         self._asking = False
         self._asked_at = 0
-        self._link_fresh = False
+        self._link_fresh = True
         self._lost_while_unknown = False
         self._owes_question = False
         self._owes_answer = False
@@ -192,10 +192,8 @@ class Outgoing:
             self._owes_question = True
             self._shared.scheduler.want_control(self)
         else:
-            self._link_fresh = True
             self.ask()
             self._asked_at = self.sender.transmissions
-        self._shared.scheduler.want_data(self)
 
     def link_closed(self, now: float) -> None:
         """The link is gone: a basic stream ends, others will ask on the next one."""
@@ -312,11 +310,9 @@ class Outgoing:
     def next_data(self, now: float) -> DataFrame:
         """The segment that `next_size` spoke of."""
         shared = self._shared
-        self._announced = True
         shared.counters.segments_sent += 1
         if self.profile is Profile.BASIC:
             seq, payload = self.sender.take_basic()
-            self._liveness.sent_at = now
             if not self.sender.buffered:
                 shared.emit(SendCapacityAvailable(stream_id=self.stream_id))
             return DataFrame(self.stream_id, 0, 0, seq, 0, 1, payload)

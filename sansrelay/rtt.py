@@ -55,6 +55,7 @@ class RttEstimator:
     def certainly_arrived(self) -> float | None:
         """Seconds after which a segment or its report must have come, were nothing lost.
 
-        The unfloored RTO; None before the first measurement.
+        The RTO without back-off; None before the first measurement. The floor keeps a peer that
+        asks all the time from having a window sent again every round trip.
         """
-        return None if self.smoothed is None else self._base
+        return None if self.smoothed is None else max(self._base, self._config.min_rto)

@@ -36,8 +36,6 @@ class Stream(Outgoing):
     def offered(self, frame: ResumeFrame, now: float) -> None:
         """At an acceptor: the opening that made this stream."""
         self.peer = frame.incarnation
-        self._link_fresh = True
-        self._liveness.strict = True
         if self._shared.config.early_data:
             self._tell_opened()
         if self.peer:
@@ -198,7 +196,6 @@ class Stream(Outgoing):
         self._asking = self._owes_question = self._link_fresh = False
         self._question_deadline = NEVER
         self.state = StreamState.OPEN
-        self._liveness.strict = False
         self.rtt.progress()
         if first:
             self._confirmed()

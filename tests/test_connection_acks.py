@@ -22,6 +22,7 @@ from wirekit import (
     SID,
     Wire,
     ack,
+    assert_timers_exact,
     data,
     heartbeat,
     of_kind,
@@ -315,6 +316,7 @@ def test_the_data_under_a_bad_ack_is_taken_all_the_same(role: Role) -> None:
     wire = open_end(role)
     wire.give(data(1, b"x", ack=9))
     assert [event.data for event in wire.events_of(DataReceived)] == [b"x"]
+    assert wire.conn.stats().messages_received == 1
 
 
 @both_roles
@@ -342,6 +344,18 @@ def test_the_first_report_measures_the_round_trip_be_it_a_bit_or_an_ack(role: Ro
         wire.conn.send_data(SID, b"y")
         # RFC 6298: 0.2 s, and four times half of it.
         assert [round(at, 6) for at, _ in wire.timeline(0.7)][:2] == [0.2, 0.8]
+
+
+@both_roles
+def test_a_measurement_may_bring_the_timer_nearer(role: Role) -> None:
+    wire = open_end(role, RelayConfig(initial_rto=5, min_rto=0.2))
+    wire.conn.send_data(SID, b"x")
+    wire.conn.send_data(SID, b"y")
+    wire.sent()
+    wire.clock.advance(0.2)
+    wire.give(ack(1))
+    assert_timers_exact(wire.conn)
+    assert [round(at, 6) for at, _ in wire.timeline(1)] == [0.8]
 
 
 @both_roles

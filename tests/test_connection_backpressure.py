@@ -128,6 +128,28 @@ def test_an_ack_that_stands_still_does_not_end_a_stream(role: Role) -> None:
 
 
 @both_roles
+def test_a_resume_that_shows_everything_held_goes_on_with_probes(role: Role) -> None:
+    wire = filled(role, 1, RelayConfig(initial_rto=1, min_rto=1))
+    wire.sent()
+    wire.give(ack(0, 0b1))
+    wire.cut()
+    wire.join()
+    assert wire.talk(resume(1, PEER, own_of(role), True, bits=0b1)) == []
+    assert wire.timeline(1) == [(1, heartbeat())]
+
+
+@both_roles
+def test_the_back_off_of_the_probes_ends_when_the_reader_moves(role: Role) -> None:
+    wire = filled(role, 1, RelayConfig(initial_rto=1, min_rto=1, max_rto=16))
+    wire.sent()
+    wire.give(ack(0, 0b1))
+    wire.timeline(20, slow(ack(0, 0b1)))
+    wire.give(ack(1))
+    wire.conn.send_data(SID, b"x")
+    assert [at for at, _ in wire.timeline(1.5)] == [20, 21]
+
+
+@both_roles
 def test_a_sender_whose_probes_are_not_answered_asks_and_gives_up_in_the_end(role: Role) -> None:
     wire = filled(role, 1, RelayConfig(resume_timeout=60))
     wire.sent()

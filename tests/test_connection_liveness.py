@@ -212,6 +212,14 @@ def test_an_unconfirmed_stream_is_given_up_without_a_word_to_the_application() -
     assert wire.events() == []
 
 
+def test_openings_that_are_repeated_do_not_keep_an_unconfirmed_stream_alive() -> None:
+    wire = unconfirmed(GIVING_UP)
+    for _ in range(20):
+        wire.wait(10)
+        wire.give(resume(1, PEER), data(1), ack(0), heartbeat())
+    assert wire.timeline(400)[-1] == (300, reset("timeout"))
+
+
 def test_an_unconfirmed_stream_is_given_up_without_a_link_too() -> None:
     wire = unconfirmed(GIVING_UP)
     wire.give(data(1))
@@ -282,6 +290,17 @@ def test_any_answer_counts(role: Role, frame: Frame) -> None:
 
 
 @both_roles
+def test_what_remains_unanswered_after_an_answer_counts(role: Role) -> None:
+    wire = open_end(role, GIVING_UP)
+    wire.conn.send_data(SID, b"x")
+    wire.conn.send_data(SID, b"y")
+    wire.sent()
+    wire.clock.advance(7)
+    wire.give(ack(1))
+    assert gives_up_at(wire) == 307
+
+
+@both_roles
 def test_a_resume_is_an_answer(role: Role) -> None:
     wire = open_end(role, GIVING_UP)
     wire.conn.send_data(SID, b"x")
@@ -310,6 +329,8 @@ def test_an_open_stream_at_rest_has_no_timer_but_its_heartbeat(role: Role) -> No
     wire.give(data(1, ack=1))
     wire.conn.consume(SID, 1)
     wire.wait(0.1)
+    assert wire.conn.next_timeout_reason == (TimerKind.HEARTBEAT, SID)
+    wire.timeline(30, alive)
     assert wire.conn.next_timeout_reason == (TimerKind.HEARTBEAT, SID)
 
 
@@ -397,6 +418,38 @@ def test_handling_a_timeout_late_serves_all_that_is_due_at_once(role: Role) -> N
     wire.clock.advance(1000)
     wire.conn.handle_timeout(wire.clock())
     assert wire.sent() == [reset("timeout", ack=1)]
+
+
+@both_roles
+def test_the_timers_follow_the_link(role: Role) -> None:
+    config = RelayConfig(heartbeat_interval=1000, resume_timeout=300, silence_timeout=20)
+    wire = open_end(role, config)
+    wire.cut()
+    assert_timers_exact(wire.conn)
+    assert wire.conn.next_timeout() == 300
+    wire.conn.link_opened(wire.clock())
+    assert_timers_exact(wire.conn)
+    wire.sent()
+    assert_timers_exact(wire.conn)
+
+
+@both_roles
+def test_a_timer_of_the_old_link_does_not_go_off_on_the_new_one(role: Role) -> None:
+    wire = open_end(role)
+    wire.conn.send_data(SID, b"x")
+    wire.sent()
+    wire.cut()
+    wire.clock.advance(5)
+    wire.join()
+    assert wire.conn.next_timeout() == 6
+    assert wire.conn.next_timeout_reason == (TimerKind.QUESTION, SID)
+
+
+def test_a_stream_that_had_nothing_to_say_but_its_opening_beats_too() -> None:
+    wire = opening()
+    wire.wait(0.5)
+    assert wire.talk(resume(1)) == []
+    assert wire.timeline(30) == [(30, heartbeat())]
 
 
 def test_a_timer_after_a_drain_is_never_in_the_past() -> None:

@@ -186,6 +186,13 @@ def test_the_window_towards_an_unknown_peer_is_32_segments() -> None:
     assert seqs(wire.talk(resume(1, PEER, OWN))) == list(range(33, 41))
 
 
+def test_the_window_towards_an_unknown_peer_counts_whole_messages() -> None:
+    wire = opening(RelayConfig(segment_size=10, send_window_bytes=100))
+    wire.conn.send_data(SID, b"x" * 60)
+    wire.conn.send_data(SID, b"y" * 60)
+    assert seqs(wire.sent()) == [1]
+
+
 def test_after_a_link_loss_an_unknown_peer_gets_nothing_but_the_resume() -> None:
     wire = opening()
     wire.conn.send_data(SID, b"x")
@@ -314,6 +321,14 @@ def test_the_budget_of_unconfirmed_streams_is_shared_and_given_back() -> None:
     assert wire.conn.stats().dropped == {FrameCause.BUFFER_FULL: 1}
     # Confirmed data does not count against it.
     wire.give(data(2, b"x" * 8, sid="b"))
+    assert wire.conn.stats().dropped == {FrameCause.BUFFER_FULL: 1}
+
+
+def test_the_end_of_a_confirmed_stream_gives_nothing_to_the_unconfirmed() -> None:
+    wire = open_acceptor(RelayConfig(unconfirmed_buffer_size=10))
+    wire.give(data(1, b"x" * 8))
+    wire.conn.reset_stream(SID)
+    wire.give(resume(1, PEER, sid="b"), data(1, b"x" * 8, sid="b"), data(2, b"x" * 8, sid="b"))
     assert wire.conn.stats().dropped == {FrameCause.BUFFER_FULL: 1}
 
 

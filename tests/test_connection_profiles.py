@@ -355,6 +355,15 @@ def test_what_waits_while_a_peer_proves_basic_goes_out_whole() -> None:
     assert wire.talk(data(0)) == [data(2, b"y" * 25)]
 
 
+def test_what_was_owed_to_an_unknown_peer_is_not_owed_to_a_basic_one() -> None:
+    wire = opening()
+    wire.clock.advance(1)
+    wire.conn.handle_timeout(wire.clock())  # the opening is to be repeated
+    wire.give(data(0))
+    assert wire.sent() == []
+    assert [type(event) for event in wire.events()] == [StreamOpened, DataReceived]
+
+
 def test_a_closing_stream_ends_when_its_peer_proves_basic() -> None:
     wire = opening()
     wire.conn.send_data(SID, b"x")

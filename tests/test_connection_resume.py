@@ -152,6 +152,24 @@ def test_an_answer_is_not_answered_and_a_question_is_once(role: Role) -> None:
 
 
 @both_roles
+def test_an_answer_that_was_owed_when_the_link_went_is_not_given_on_the_next(role: Role) -> None:
+    wire = open_end(role)
+    wire.give(resume(1, PEER, own_of(role)))
+    assert relink(wire) == [resume(1, own_of(role), PEER)]
+
+
+def test_a_stale_opening_on_a_new_link_is_answered_and_the_question_put_as_well() -> None:
+    wire = open_acceptor()
+    wire.cut()
+    wire.conn.link_opened(wire.clock())
+    assert wire.talk(resume(1, PEER)) == [
+        resume(1, ACCEPTED, PEER, True),
+        resume(1, ACCEPTED, PEER, False),
+    ]
+    assert wire.state is StreamState.RESUMING
+
+
+@both_roles
 def test_an_answer_comes_before_data(role: Role) -> None:
     wire = open_end(role)
     wire.conn.send_data(SID, b"x")
@@ -388,6 +406,14 @@ def test_the_timer_of_what_is_held_is_not_that_of_new_data(role: Role) -> None:
     wire.clock.advance(0.9)
     wire.conn.send_data(SID, b"2")
     assert [at for at, _ in wire.timeline(1.5)] == [0.9, 1.9]
+
+
+@both_roles
+def test_new_data_does_not_put_off_the_timer_of_what_is_missing(role: Role) -> None:
+    wire = with_data(role, 1, RelayConfig(min_rto=1, initial_rto=1))
+    wire.clock.advance(0.7)
+    wire.conn.send_data(SID, b"2")
+    assert [at for at, _ in wire.timeline(0.5)] == [0.7, 1]
 
 
 @both_roles

@@ -74,15 +74,6 @@ def test_rest(liveness: Liveness) -> None:
     assert liveness.deadline(link_up=True) == (220.0, SILENCE)
 
 
-def test_an_opening_is_not_prolonged_by_signs_of_life(liveness: Liveness) -> None:
-    liveness.strict = True
-    liveness.wait(100.0)
-    liveness.heard(300.0)
-    assert liveness.deadline(link_up=False) == (400.0, END)
-    liveness.strict = False
-    assert liveness.deadline(link_up=False) == (600.0, END)
-
-
 def test_a_peer_that_is_given_up_first_is_not_called_silent() -> None:
     liveness = Liveness(RelayConfig(silence_timeout=20.0, resume_timeout=20.0))
     liveness.wait(100.0)
