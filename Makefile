@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proto proto-check protobuf-range interop clean
+.PHONY: help demo test lint format proto proto-check protobuf-range interop soak mutants-sim clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,12 @@ protobuf-range: $(VENV)/.test  ## the core's tests on the oldest and on the newe
 interop: $(VENV)/.test  ## the tests against the real Codex binary (fetched once from npm)
 	@tools/fetch_codex.sh > /dev/null
 	$(BIN)/python -m pytest -m interop $(ARGS)
+
+soak: $(VENV)/.all  ## 20,000 random worlds and 200,000 random pairs: long
+	$(BIN)/python -m sansrelay.testing.soak --worlds 20000 --pairs 200000 $(ARGS)
+
+mutants-sim: $(VENV)/.test  ## plant known faults in the core: the simulation has to find each
+	$(BIN)/python tools/mutants_sim.py --all $(ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf $(VENV) $(VENV)-proto $(VENV)-protobuf-* .mypy_cache .ruff_cache .pytest_cache build dist

@@ -425,6 +425,26 @@ def test_time_may_stand_still_and_begin_anywhere() -> None:
     assert [at + 1e9 for at, _ in wire.timeline(1)] == [1]
 
 
+@both_roles
+def test_the_counters_say_what_was_done(role: Role) -> None:
+    wire = open_end(role)
+    wire.conn.send_data(SID, b"x")
+    before = wire.conn.stats()
+    raw = wire.conn.frames_to_send(wire.clock())
+    wire.give(data(1, b"hello"))
+    wire.cut()
+    wire.conn.link_opened(wire.clock())
+    wire.conn.reset_stream(SID)
+    stats = wire.conn.stats()
+    assert stats.frames_sent - before.frames_sent == len(raw) == 1
+    assert stats.bytes_sent - before.bytes_sent == len(raw[0])
+    assert stats.frames_received - before.frames_received == 1
+    assert stats.bytes_received - before.bytes_received == len(encode_frame(data(1, b"hello")))
+    assert (stats.segments_sent, stats.messages_received, stats.links_opened) == (1, 1, 2)
+    assert (stats.streams_opened, stats.streams_ended) == (1, 1)
+    assert (stats.streams_live, stats.streams_ended_remembered) == (0, 1)
+
+
 # -- bytes that mean nothing
 
 

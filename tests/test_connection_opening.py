@@ -112,6 +112,7 @@ def test_an_opener_whose_data_outlived_its_opening_opens_again() -> None:
     wire.sent()
     assert wire.talk(reset("unknown_stream")) == []
     assert wire.state is StreamState.OPENING
+    assert wire.conn.stats().dropped == {FrameCause.NOT_DECISIVE: 1}
     assert resume(1, OWN) in wire.wait(2)
     assert wire.talk(resume(1, PEER, OWN)) == [resume(2, OWN, PEER, True)]
 
@@ -590,6 +591,7 @@ def test_data_without_an_opening_dies_with_its_link_or_a_reset() -> None:
     wire = Wire(Role.EXECUTOR)
     wire.give(data(1), data(1, sid="other"))
     wire.give(reset("cancelled", sid="other"))
+    assert wire.conn.stats().bytes_held == 1
     wire.cut()
     assert wire.conn.stats().bytes_held == 0
     wire.conn.link_opened(wire.clock())

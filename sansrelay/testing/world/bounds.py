@@ -1,0 +1,68 @@
+"""The limits of `RelayConfig` and `RendezvousConfig`, checked from the outside and a little inside.
+
+Most of it comes from `stats()`. The lengths of a few inner queues have no getter; the reads of
+private attributes are gathered here.
+"""
+
+from ...states import Profile
+from .records import HubView, PeerView
+
+__all__ = ["hub_excess", "peer_excess"]
+
+_HEAP_SLACK = 64
+"""Entries that a queue of timers may have beyond two for each stream there ever was."""
+
+
+def peer_excess(peer: PeerView) -> str | None:
+    """What has grown beyond its limit at a peer, or None."""
+    conn = peer.machine
+    if conn is None:
+        return None
+    config = peer.config
+    stats = conn.stats()
+    # A stream whose application keeps up may take one message beyond the common budget.
+    held = (
+        config.receive_buffer_size
+        + config.unconfirmed_buffer_size
+        + stats.streams_live * config.max_message_size
+    )
+    sizes = [
+        ("bytes_held", stats.bytes_held, held),
+        ("streams", stats.streams_live, config.max_streams),
+        ("ended streams", stats.streams_ended_remembered, config.max_ended_streams),
+        ("resets owed", len(conn._ended._owed), 2 * config.max_ended_streams),
+        ("pending streams", len(conn._pending._held), config.max_pending_streams),
+        ("timers", len(conn._timers), 2 * len(peer.ends) + _HEAP_SLACK),
+    ]
+    for stream_id, stream in conn._streams.items():
+        sender = stream.sender
+        most = max(config.send_buffer_size, config.max_message_size)  # an empty one takes any
+        sizes.append((f"send buffer of {stream_id}", sender.buffered, most))
+    for end in peer.ends.values():
+        if end.live and end.profile is Profile.RELIABLE:
+            waiting = len(end.sent) - end.acknowledged
+            sizes.append((f"messages of {end.stream_id}", waiting, config.send_buffer_messages))
+    return _first_excess(sizes)
+
+
+def hub_excess(hub: HubView) -> str | None:
+    """What has grown beyond its limit at a rendezvous, or None."""
+    config = hub.config
+    stats = hub.machine.stats()
+    queue = config.link_queue_size + config.reset_queue_size
+    sizes = [
+        ("routes", stats.routes, config.max_routes),
+        ("links", stats.executor_links + stats.harness_links, config.max_links),
+    ]
+    sizes += [
+        (f"queue of link {number}", link.queue.size, queue)
+        for number, link in hub.machine._links.items()
+    ]
+    return _first_excess(sizes)
+
+
+def _first_excess(sizes: list[tuple[str, int, int]]) -> str | None:
+    for name, size, limit in sizes:
+        if size > limit:
+            return f"{name}: {size}, at most {limit}"
+    return None

@@ -1,0 +1,191 @@
+"""What an application sees of one stream, at one end, in one life of its process."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from ...errors import Outcome, ResetReason
+from ...events import MessageId, StreamReset
+from ...states import Profile
+
+__all__ = ["EndFacts", "Hook", "MessageHook", "StreamEnd"]
+
+MessageHook = Callable[["StreamEnd", bytes], None]
+"""Called with each message when the application takes it over."""
+Hook = Callable[["StreamEnd"], None]
+"""Called when something else happens to a stream."""
+
+
+class Owner(Protocol):
+    """What a stream's end needs of the peer that has it."""
+
+    name: str
+    life: int
+
+    def push(self, end: "StreamEnd") -> None:
+        """Send what the end has in its outbox, as far as there is room."""
+        ...
+
+    def take(self, end: "StreamEnd") -> None:
+        """Let the application take over what it has not read."""
+        ...
+
+    def close(self, end: "StreamEnd", reason: str) -> None:
+        """End the stream once everything sent is acknowledged."""
+        ...
+
+    def reset(self, end: "StreamEnd", reason: str) -> None:
+        """End the stream at once."""
+        ...
+
+
+class EndFacts:
+    """What the oracle has seen of one end on the wire."""
+
+    __slots__ = (
+        "acked_seq",
+        "flight",
+        "flight_bytes",
+        "heard_at",
+        "highest_in",
+        "message_of",
+        "next_seq",
+        "partners",
+        "run_next",
+        "started",
+    )
+
+    def __init__(self) -> None:
+        self.next_seq: int | None = None
+        """The next new sequence number, once one has been used."""
+        self.started = 0
+        """Messages of which a segment has left."""
+        self.message_of: dict[int, int] = {}
+        """The message that a segment belongs to, by seq."""
+        self.flight: dict[int, int] = {}
+        """Payload bytes of segments that left and are not acknowledged, by seq."""
+        self.flight_bytes = 0
+        self.acked_seq = 0
+        self.highest_in = 0
+        """The highest seq that has arrived."""
+        self.heard_at: float | None = None
+        """When something that counts as an answer last arrived."""
+        self.partners: list[StreamEnd] | None = None
+        """The ends that what was received here can have come from."""
+        self.run_next = 0
+        """Basic: the message that is to be run next, counted from 0."""
+
+
+class StreamEnd:
+    """One end of a stream. The public attributes are for reading."""
+
+    __slots__ = (
+        "_owner",
+        "acknowledged",
+        "close_when_sent",
+        "consumed",
+        "ended",
+        "ended_at",
+        "facts",
+        "graceful",
+        "life",
+        "opened_at",
+        "outbox",
+        "profile",
+        "reading",
+        "reason_given",
+        "received",
+        "sent",
+        "stream_id",
+        "unread",
+    )
+
+    def __init__(self, owner: Owner, stream_id: str, opened_at: float) -> None:
+        self._owner = owner
+        self.stream_id = stream_id
+        self.life = owner.life
+        """Which life of its process this end belongs to, from 1."""
+        self.opened_at = opened_at
+        self.profile: Profile | None = None
+        """What the other end can do, once that is known."""
+        self.sent: list[bytes] = []
+        """Messages that the connection has taken, in order; message ids count them from 1."""
+        self.outbox: deque[bytes] = deque()
+        """Messages that wait for room in the connection's send buffer."""
+        self.received: list[bytes] = []
+        """Messages received, in order."""
+        self.unread: deque[bytes] = deque()
+        """Those of them that the application has not taken over."""
+        self.consumed = 0
+        """How many it has taken over."""
+        self.acknowledged = 0
+        """How many of the messages sent are acknowledged."""
+        self.reading = True
+        self.ended: StreamReset | None = None
+        """How the stream ended, or None."""
+        self.ended_at: float | None = None
+        self.close_when_sent: str | None = None
+        self.graceful = False
+        """Whether this application closed it, and did not reset it after all."""
+        self.reason_given: str | None = None
+        """The reason with which this application closed or reset it."""
+        self.facts = EndFacts()
+
+    @property
+    def owner_name(self) -> str:
+        """The name of the peer that has this end."""
+        return self._owner.name
+
+    @property
+    def gone(self) -> bool:
+        """Whether its process has died meanwhile."""
+        return self.life != self._owner.life
+
+    @property
+    def live(self) -> bool:
+        """Whether its process lives and the stream has not ended here."""
+        return self.ended is None and not self.gone
+
+    def send(self, data: bytes) -> MessageId:
+        """Send one message, or keep it until there is room. Returns its id.
+
+        Raises `ValueError` if the stream has ended or is closing.
+        """
+        if not self.live or self.reason_given is not None:
+            raise ValueError(f"stream {self.stream_id} takes no more messages")
+        self.outbox.append(data)
+        message_id = len(self.sent) + len(self.outbox)
+        self._owner.push(self)
+        return message_id
+
+    def close(self, reason: str = ResetReason.CLOSED) -> None:
+        """End the stream once everything sent is acknowledged; harmless if it has ended."""
+        if self.live and self.reason_given is None:
+            self.reason_given = reason
+            self.graceful = True
+            self._owner.close(self, reason)
+
+    def reset(self, reason: str = ResetReason.CANCELLED) -> None:
+        """End the stream at once; harmless if it has ended."""
+        if self.live:
+            self.reason_given = reason
+            self.graceful = False
+            self._owner.reset(self, reason)
+
+    def stop_reading(self) -> None:
+        """Take over no more messages until `read_on`."""
+        self.reading = False
+
+    def read_on(self) -> None:
+        """Take over what has come, and what comes."""
+        self.reading = True
+        if self.live:
+            self._owner.take(self)
+
+    def outcome(self, message_id: MessageId) -> Outcome | None:
+        """What became of a message, by its id; None as long as that is open."""
+        if message_id > len(self.sent):
+            return Outcome.NEVER_SENT if self.ended is not None else None
+        if self.ended is not None:
+            return self.ended.outcome(message_id)
+        return Outcome.ACKNOWLEDGED if message_id <= self.acknowledged else None

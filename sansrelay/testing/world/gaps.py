@@ -1,0 +1,31 @@
+"""What is known to be amiss, each under a name: the oracle lets exactly these cases pass.
+
+Whoever closes a gap deletes its function; then the simulation guards it. `docs/simulation.md` tells
+more about each.
+"""
+
+from ...states import Profile
+from .ends import StreamEnd
+from .records import StreamRecord
+
+__all__ = ["basic_tail_in_new_session", "reliable_after_basic", "stale_unknown_stream"]
+
+
+def reliable_after_basic(record: StreamRecord, end: StreamEnd) -> bool:
+    """A basic executor ran what an opener sent blindly; its replies were lost with the opener's
+    link; a reliable executor took its place, proved reliable, and was sent the same again."""
+    return end.profile is Profile.RELIABLE and any(
+        other.profile is Profile.BASIC for other in record.acceptors
+    )
+
+
+def stale_unknown_stream(record: StreamRecord) -> bool:
+    """Data overtook its opening and was answered with `unknown_stream`; that reset was overtaken in
+    turn by the answer to the opening. It carries no incarnation, so it ends the stream."""
+    return record.late_reset
+
+
+def basic_tail_in_new_session(record: StreamRecord, end: StreamEnd) -> bool:
+    """A rendezvous ended the route of a basic stream; data still under way made another, and a
+    basic executor a session for the rest of the stream, which nobody ends."""
+    return end is not record.opener and bool(record.hub_reasons)

@@ -1,0 +1,180 @@
+"""Whether the reason with which a stream ended is true.
+
+A machine may end a stream only for what has really happened. Each function says what is false in
+what was said, or None.
+"""
+
+from ...errors import ResetReason
+from ...events import EndedBy
+from ...rendezvous import RouteEnded
+from ...states import Profile
+from .ends import StreamEnd
+from .gaps import stale_unknown_stream
+from .records import HubView, Life, PeerView, StreamRecord
+
+__all__ = ["false_reason", "false_reset_of_hub", "false_route_end"]
+
+_CLOCK_ERROR = 1e-6
+"""Seconds that sums of floats may be off."""
+
+
+def false_reason(
+    record: StreamRecord, end: StreamEnd, peer: PeerView, lives: list[Life], now: float
+) -> str | None:
+    """Judge the end of a stream at one of its ends."""
+    event = end.ended
+    assert event is not None
+    reason = event.reason
+    if not reason.strip():
+        return "no reason was given"
+    if event.by is EndedBy.LOCAL:
+        if reason == end.reason_given:
+            return None
+        return _false_verdict(record, end, peer, lives, now, reason)
+    if reason in record.hub_reasons:
+        return None
+    if any(
+        other.ended is not None and other.ended.reason == reason for other in record.others(end)
+    ):
+        return None
+    return _false_news(record, end, peer, lives, reason)
+
+
+def _false_verdict(
+    record: StreamRecord,
+    end: StreamEnd,
+    peer: PeerView,
+    lives: list[Life],
+    now: float,
+    reason: str,
+) -> str | None:
+    """A machine has ended the stream by itself."""
+    is_opener = end is record.opener
+    match reason:
+        case ResetReason.TIMEOUT:
+            heard = end.facts.heard_at
+            if heard is None or peer.config.early_data:  # unconfirmed, it hears nothing
+                heard = end.opened_at
+            if now - heard < peer.config.resume_timeout - _CLOCK_ERROR:
+                return f"the peer was heard {now - heard:.3f} s ago"
+        case ResetReason.PEER_RESTARTED:
+            # A rendezvous that ends a route makes an executor start anew, if it forgets the id.
+            restarted = _executors_since(record, lives) > 1 or record.hub_reasons
+            if not (is_opener and restarted):
+                return "the peer did not restart"
+        case ResetReason.UNKNOWN_STREAM:
+            if is_opener or _executors_since(record, lives) < 2:
+                return "the opener knows no other acceptor"
+        case ResetReason.LINK_LOST:
+            if record.established:
+                return "both ends are reliable"
+        case ResetReason.GAP:
+            if end.profile is not Profile.BASIC or not record.spoiled:
+                return "nothing was lost"
+        case ResetReason.SLOW_CONSUMER:
+            if end.profile is not Profile.BASIC:
+                return "the peer can be slowed down"
+        case ResetReason.PROFILE_REFUSED:
+            if peer.config.profile != "reliable":
+                return "any profile is welcome"
+        case _:
+            return "nothing of that kind has happened"
+    return None
+
+
+def _false_news(
+    record: StreamRecord, end: StreamEnd, peer: PeerView, lives: list[Life], reason: str
+) -> str | None:
+    """The peer, or a hub, is said to have ended the stream."""
+    alone = record.live_other(end) is None
+    match reason:
+        case ResetReason.UNKNOWN_STREAM:
+            restarted = _executors_since(record, lives) > 1
+            if not (alone or restarted or stale_unknown_stream(record)):
+                return "the other end has the stream"
+        case ResetReason.TIMEOUT:
+            if not alone:
+                return "the other end has not given up"
+        case ResetReason.TOO_MANY_STREAMS:
+            if not alone:
+                return "the other end has taken the stream"
+        case ResetReason.PROFILE_REFUSED | ResetReason.PEER_RESTARTED:
+            if not alone:
+                return "the other end lives"
+        case _:
+            return "nobody said so"
+    return None
+
+
+def _executors_since(record: StreamRecord, lives: list[Life]) -> int:
+    """Lives of processes under the stream's executor id, since the stream was opened."""
+    return sum(
+        life.executor_id == record.executor_id
+        and life.role.value == "executor"
+        and (life.ended is None or life.ended >= record.opened_at)
+        for life in lives
+    )
+
+
+def false_route_end(
+    record: StreamRecord, hub: HubView, event: RouteEnded, now: float
+) -> str | None:
+    """Judge a rendezvous that ended a route by itself."""
+    facts = hub.facts
+    stream_id = record.stream_id
+    opened = facts.route_opened[stream_id]
+    resumed = facts.executor_resumed.get(stream_id, float("-inf"))
+    # A rendezvous that was replaced does not know what was agreed on elsewhere.
+    established = record.established and resumed >= opened
+    match event.reason:
+        case ResetReason.EXECUTOR_UNAVAILABLE:
+            if not established and _false_absence(record, hub, now) is None:
+                return None
+            # The grace period began with the first loss after which no resume came, or with the
+            # route, if a resume of a stream that was not new made it.
+            lost = [opened, *facts.executor_lost.get(record.executor_id, ())]
+            since = [when for when in lost if when >= max(resumed, opened)]
+            grace = hub.config.executor_grace - _CLOCK_ERROR
+            if not since or now - min(since) < grace:
+                return "the executor was not away for executor_grace"
+        case ResetReason.HARNESS_DISCONNECTED:
+            if not established:
+                lost_at = facts.harness_lost.get(record.harness)
+                if lost_at is None or lost_at < record.opened_at:
+                    return "the harness lost no link"
+            elif now - facts.harness_heard[stream_id] < hub.config.harness_grace - _CLOCK_ERROR:
+                return "the harness was not away for harness_grace"
+        case ResetReason.SLOW_CONSUMER:
+            if established:
+                return "both ends are reliable"
+        case _:
+            return "a rendezvous has no such reason"
+    return None
+
+
+def false_reset_of_hub(record: StreamRecord, hub: HubView, reason: str, now: float) -> str | None:
+    """Judge a reset that a rendezvous made for a stream without a route."""
+    if reason in record.hub_reasons:
+        return None
+    match reason:
+        case ResetReason.EXECUTOR_UNAVAILABLE:
+            return _false_absence(record, hub, now)
+        case ResetReason.TOO_MANY_STREAMS:
+            if len(hub.facts.route_opened) < hub.config.max_routes:
+                return "there never were so many routes"
+        case _:
+            return "a rendezvous has no such reason for a stream of its own harness"
+    return None
+
+
+def _false_absence(record: StreamRecord, hub: HubView, now: float) -> str | None:
+    """The executor must have been away at some moment since the stream was opened."""
+    facts = hub.facts
+    executor_id = record.executor_id
+    attached = facts.attached_at.get(executor_id)
+    lost = facts.executor_lost.get(executor_id)
+    if attached is None or attached >= record.opened_at:
+        return None
+    if lost and lost[-1] >= record.opened_at:
+        return None
+    return "the executor was there all the time"
