@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proto proto-check protobuf-range interop soak mutants-sim clean
+.PHONY: help demo test lint format proto proto-check protobuf-range vectors model fuzz interop soak \
+	mutants-sim clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,7 +31,7 @@ demo: $(VENV)/.all  ## two agents, one executor, two cut connections, nothing lo
 	@$(BIN)/sansrelay demo
 
 test: $(VENV)/.test  ## the tests (real Codex binaries aside: make interop)
-	$(BIN)/python -m pytest -m 'not interop' $(ARGS)
+	$(BIN)/python -m pytest -m 'not interop' -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.lint  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -56,6 +57,22 @@ proto-check: proto  ## fail when the committed generated code is not what proto/
 
 protobuf-range: $(VENV)/.test  ## the core's tests on the oldest and on the newest protobuf
 	tools/protobuf_range.sh
+
+vectors: $(VENV)/.test  ## write down anew what the conformance vectors expect: read the difference
+	$(BIN)/python tools/vectors_frames.py --write
+	$(BIN)/python tools/vectors_fill.py --write
+
+model: $(VENV)/.test  ## the Promela model, by spin, and random walks of it through the code
+	$(BIN)/python tools/model_check.py
+	$(BIN)/python tools/model_conform.py
+
+$(VENV)/.fuzz: pyproject.toml | $(VENV)/.python
+	$(PIP) install -e '.[all,test,fuzz]'
+	@touch $@
+
+FUZZ_SECONDS ?= 600
+fuzz: $(VENV)/.fuzz  ## ten minutes of fuzzing for each target
+	$(BIN)/python tools/fuzz_targets.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
 interop: $(VENV)/.test  ## the tests against the real Codex binary (fetched once from npm)
 	@tools/fetch_codex.sh > /dev/null

@@ -14,7 +14,7 @@ __all__ = ["AckPolicy"]
 class AckPolicy:
     """What one stream has not yet told its peer."""
 
-    __slots__ = ("_bytes", "_config", "_duplicate_at", "_segments", "deadline", "due")
+    __slots__ = ("_bytes", "_config", "_duplicate_at", "_segments", "deadline", "due", "missed")
 
     def __init__(self, config: RelayConfig) -> None:
         self._config = config
@@ -23,6 +23,8 @@ class AckPolicy:
         self._duplicate_at = -NEVER
         self.due = False
         self.deadline = NEVER
+        self.missed = False
+        """An ack fell due while none could be sent."""
 
     @property
     def undelayed(self) -> bool:
@@ -52,11 +54,11 @@ class AckPolicy:
 
     def reported(self) -> None:
         """Everything was said."""
-        self.due = False
+        self.due = self.missed = False
         self.deadline = NEVER
         self._segments = self._bytes = 0
 
     def link_closed(self) -> None:
         """What was due will be said by the resume on the next link."""
-        self.due = False
+        self.due = self.missed = False
         self.deadline = NEVER

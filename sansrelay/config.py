@@ -3,10 +3,14 @@
 from dataclasses import dataclass, fields
 from enum import StrEnum
 
-__all__ = ["MAX_SEQ", "ProfilePolicy", "RelayConfig"]
+__all__ = ["MAX_SEQ", "SEGMENT_OVERHEAD", "ProfilePolicy", "RelayConfig"]
 
 MAX_SEQ = 2**32 - 1
 """The last sequence number there is: seq is a uint32 and never wraps."""
+
+SEGMENT_OVERHEAD = 256
+"""Bytes that each segment held ahead of its turn, and each message not yet consumed, counts for
+beside its payload, in every limit for what is held for the peer."""
 
 _FRAME_OVERHEAD = 64
 """Bytes of a frame around its stream id and its payload or reason, at most."""
@@ -93,14 +97,19 @@ class RelayConfig:
     counted. Beyond they are dropped and counted (`WINDOW_OVERRUN`), unless it is the next in order
     on a stream whose application keeps up."""
     receive_buffer_size: int = 64 * 1024 * 1024
-    """Bytes that all streams together hold for the peer's segments. Beyond, a segment is dropped
-    and counted (`BUFFER_FULL`), unless it is the next in order on a stream whose application keeps
-    up: so each stream moves."""
+    """Bytes that all streams together hold for the peer's segments, `SEGMENT_OVERHEAD` included. A
+    stream may hold as much as is still free: of all of it while its application keeps up, of half
+    of it for what waits, so that slow readers leave room for the others. What does not fit is
+    dropped and counted (`BUFFER_FULL`), and sent again by the peer. One stream at a time, whose
+    application keeps up, may go beyond by the rest of one message, or large messages would wait for
+    one another for ever: the sum of `receive_buffer_size`, `max_message_size` and one
+    `SEGMENT_OVERHEAD` is never passed."""
     unconfirmed_buffer_size: int = 4 * 1024 * 1024
-    """Bytes that all streams not confirmed yet hold together. Beyond, dropped and counted
-    (`BUFFER_FULL`)."""
+    """Bytes that all streams not confirmed yet, and ids whose opening has not come, hold together,
+    `SEGMENT_OVERHEAD` included. Beyond, dropped and counted (`BUFFER_FULL`)."""
     basic_buffer_size: int = 32 * 1024 * 1024
-    """Bytes received on a basic stream and not consumed. Beyond, the stream is reset
+    """Bytes received on a basic stream and not consumed, `SEGMENT_OVERHEAD` included; one message
+    is always taken. Beyond, and where `receive_buffer_size` has no room, the stream is reset
     (`slow_consumer`), since a basic peer can't be slowed down."""
 
     # -- acks
@@ -130,7 +139,7 @@ class RelayConfig:
     """Seconds without a frame from the peer, something being outstanding, before `PeerSilent`."""
     resume_timeout: float = 300.0
     """Seconds without a frame from the peer, something being outstanding, before the stream ends
-    (`timeout`). It covers the opening too."""
+    (`timeout`). It covers the opening too, and the wait for the first link."""
 
     def __post_init__(self) -> None:
         try:

@@ -107,7 +107,8 @@ class RelayConnection:
         self._streams: dict[str, Stream] = {}
         self._ended = EndedStreams(config)
         self._limiter = ResetLimiter(config.resets_per_second)
-        self._pending = PendingData(config)
+        self._pending = PendingData(config, self._shared.early_budget)
+        self._without_link: list[Stream] = []  # opened before there was one, and not waiting yet
 
     # -- the world happened
 
@@ -124,7 +125,7 @@ class RelayConnection:
         self._shared.link_up = True
         self._counters.links_opened += 1
         for stream in self._streams.values():
-            stream.link_opened()
+            stream.link_opened(now)
 
     def link_closed(self, now: float) -> None:
         """The link is gone, for whatever reason, with all that was under way on it.
@@ -137,7 +138,8 @@ class RelayConnection:
         self._advance(now)
         self._shared.link_up = False
         self._events.append(LinkLost())
-        self._pending.clear()
+        for _ in range(self._pending.clear()):
+            self._drop(FrameCause.NO_LINK)
         self._ended.link_closed()
         for stream in list(self._streams.values()):
             stream.link_closed(now)
@@ -174,8 +176,8 @@ class RelayConnection:
         """Time has come to `next_timeout()`. Calling early or late is harmless."""
         self._advance(now)
         while (pending := self._pending.first()) is not None and pending[0] <= now:
-            self._pending.take(pending[1])
-            self._answer_unknown(pending[1], now)
+            self._drop_pending(pending[1])
+            self._reset_unknown(pending[1], now)
         while (first := self._timers.first()) is not None and first[0] <= now:
             _, kind, stream = first
             stream.on_timer(kind, now)
@@ -218,7 +220,9 @@ class RelayConnection:
         if basic:
             stream.open()
         if self._shared.link_up:
-            stream.link_opened()
+            stream.link_opened(self._now)
+        elif not basic:
+            self._without_link.append(stream)
 
     def send_data(self, stream_id: str, data: bytes) -> MessageId:
         """Queue one message, which must not be empty nor larger than `send_capacity(stream_id)`.
@@ -455,6 +459,8 @@ class RelayConnection:
             self._reject(
                 stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open"
             )
+        else:
+            self._drop(FrameCause.NOT_ON_BASIC)
 
     def _on_undecided(self, stream: Stream, frame: Frame, now: float) -> None:
         """At an opener that has not found out about its peer."""
@@ -468,6 +474,8 @@ class RelayConnection:
                 stream.becomes_basic()
                 if stream.state is StreamState.OPEN:
                     stream.on_basic_data(frame)
+                else:
+                    self._drop(FrameCause.ENDED_STREAM)
             case HandshakeFrame():
                 self._reject(stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "not asked for")
                 stream.end(ResetReason.PROTOCOL_ERROR)
@@ -477,8 +485,10 @@ class RelayConnection:
     def _on_unknown(self, frame: Frame, now: float) -> None:
         stream_id = frame.stream_id
         if isinstance(frame, ResetFrame):
+            ended = stream_id in self._ended
+            self._drop(FrameCause.ENDED_STREAM if ended else FrameCause.UNKNOWN_STREAM)
             self._ended.settle(stream_id)
-            self._pending.take(stream_id)
+            self._drop_pending(stream_id)
         elif stream_id in self._ended:
             self._drop(FrameCause.ENDED_STREAM)
             if self._allow_reset(now):
@@ -521,9 +531,11 @@ class RelayConnection:
 
     def _accept(self, stream_id: str, profile: Profile) -> Stream | None:
         if len(self._streams) >= self._config.max_streams:
+            self._drop(FrameCause.TOO_MANY_STREAMS)
             self._refuse(stream_id, ResetReason.TOO_MANY_STREAMS)
             return None
         if profile is Profile.BASIC and self._config.profile is ProfilePolicy.RELIABLE:
+            self._drop(FrameCause.PROFILE_REFUSED)
             self._refuse(stream_id, ResetReason.PROFILE_REFUSED)
             return None
         self._accepted += 1
@@ -531,16 +543,23 @@ class RelayConnection:
         stream = Stream(stream_id, self._shared, is_opener=False, own=own, profile=profile)
         self._streams[stream_id] = stream
         if profile is Profile.BASIC:
-            self._pending.take(stream_id)  # a gap from the start: a basic stream can't mend it
+            self._drop_pending(stream_id)  # a gap from the start: a basic stream can't mend it
             stream.open()
         return stream
 
+    def _drop_pending(self, stream_id: str) -> None:
+        for _ in self._pending.take(stream_id):
+            self._drop(FrameCause.UNKNOWN_STREAM)
+
     def _refuse(self, stream_id: str, reason: ResetReason) -> None:
-        self._pending.take(stream_id)
+        self._drop_pending(stream_id)
         self._ended.add(ResetFrame(stream_id, 0, 0, reason), owed=True)
 
     def _answer_unknown(self, stream_id: str, now: float) -> None:
         self._drop(FrameCause.UNKNOWN_STREAM)
+        self._reset_unknown(stream_id, now)
+
+    def _reset_unknown(self, stream_id: str, now: float) -> None:
         if self._allow_reset(now):
             self._ended.owe_unknown(ResetFrame(stream_id, 0, 0, ResetReason.UNKNOWN_STREAM))
 
@@ -573,6 +592,10 @@ class RelayConnection:
             )
         self._now = now
         self._ended.advance(now)
+        if self._without_link:
+            for stream in self._without_link:
+                stream.begins_to_wait(now)
+            self._without_link.clear()
 
     def _first_timeout(self) -> tuple[float, TimerKind, str] | None:
         first = self._timers.first()

@@ -53,8 +53,13 @@ class EndedStreams:
 
     def add(self, reset: ResetFrame, *, owed: bool) -> None:
         """Remember an ended stream by the reset that ends it."""
-        if len(self._resets) >= self._config.max_ended_streams:
-            self._forget(next(iter(self._resets)))
+        limit = self._config.max_ended_streams
+        if len(self._resets) >= limit:
+            oldest = next(iter(self._resets))
+            unsent = self._owed.get(oldest)
+            self._forget(oldest)
+            if unsent is not None and len(self._owed) < limit:
+                self._owed[oldest] = unsent  # a basic peer would never ask what became of it
         self._resets[reset.stream_id] = reset
         self._unstamped.append(reset.stream_id)
         if owed:

@@ -98,6 +98,9 @@ class FrameCause(Enum):
     NOT_DECISIVE = "the frame says nothing about an undecided peer"
     NOT_CONFIRMED = "the stream is not confirmed"
     NO_LINK = "no link is open"
+    NOT_ON_BASIC = "the frame means nothing on a basic stream"
+    TOO_MANY_STREAMS = "the opening was refused: max_streams streams are live"
+    PROFILE_REFUSED = "the opening was refused: the peer is basic, and the profile is reliable"
 
 
 class LocalCause(Enum):

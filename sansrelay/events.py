@@ -37,6 +37,7 @@ class AckCause(Enum):
 
     DELAY = "ack_delay has passed"
     COUNT = "ack_after_segments or ack_after_bytes was reached"
+    CONFIRMATION = "the stream was confirmed, and data had come before"
     GAP = "a segment came out of order"
     DUPLICATE = "a segment came twice"
     HEARTBEAT = "the peer asked for a sign of life"
@@ -63,7 +64,8 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOpened(Event):
-    """The peer's profile is known; at an acceptor: a new stream, confirmed."""
+    """The peer's profile is known. At an acceptor: a new stream, which its opener has confirmed, or
+    not yet with `RelayConfig.early_data`."""
 
     stream_id: str
     profile: Profile

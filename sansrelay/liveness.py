@@ -16,6 +16,7 @@ class Liveness:
     __slots__ = (
         "_config",
         "_heard_at",
+        "_linked_at",
         "_waiting_since",
         "heartbeat_owed",
         "heartbeat_unanswered",
@@ -26,6 +27,7 @@ class Liveness:
     def __init__(self, config: RelayConfig) -> None:
         self._config = config
         self._heard_at = -NEVER
+        self._linked_at = -NEVER
         self._waiting_since = NEVER
         self.sent_at = NEVER
         """When a frame that the peer can hear was last sent."""
@@ -56,10 +58,15 @@ class Liveness:
         self.heartbeat_owed = self.heartbeat_unanswered = False
         self.wait(now)
 
+    def link_opened(self, now: float) -> None:
+        """Only from now on can the peer be silent: before, it could not be heard."""
+        self._linked_at = now
+        self.silence_said = False
+
     def silence(self, now: float) -> float:
         """Say that the peer is silent; for how many seconds it has been."""
         self.silence_said = True
-        return now - self._since()
+        return now - max(self._since(), self._linked_at)
 
     def _since(self) -> float:
         return max(self._waiting_since, self._heard_at)
@@ -71,8 +78,9 @@ class Liveness:
         since = self._since()
         config = self._config
         end = since + config.resume_timeout
-        if link_up and not self.silence_said and since + config.silence_timeout < end:
-            return since + config.silence_timeout, TimerKind.SILENCE
+        silent = max(since, self._linked_at) + config.silence_timeout
+        if link_up and not self.silence_said and silent < end:
+            return silent, TimerKind.SILENCE
         return end, TimerKind.RESUME_TIMEOUT
 
     def next_heartbeat(self) -> float:

@@ -60,6 +60,7 @@ class Outgoing:
         "_announced",
         "_asked_at",
         "_asking",
+        "_awaits_answer",
         "_closing",
         "_last_answer",
         "_link_fresh",
@@ -104,9 +105,12 @@ class Outgoing:
         self._closing: str | None = None
 
         # The line of questions and answers. `_announced`: a resume has left.
+        # `_asking`: nothing else may go out.
+        # `_awaits_answer`: a question has left, and no answer has come on this link.
         # `_link_fresh`: the peer's resume has not come on this link, or there is none.
         self._announced = False
         self._asking = False
+        self._awaits_answer = False
         self._asked_at = 0
         self._link_fresh = True
         self._lost_while_unknown = False
@@ -186,12 +190,19 @@ class Outgoing:
 
     # -- the link
 
-    def link_opened(self) -> None:
+    def begins_to_wait(self, now: float) -> None:
+        """It was opened without a link: that its peer is out of reach counts from here on."""
+        self._liveness.wait(now)
+        self._rearm()
+
+    def link_opened(self, now: float) -> None:
         """A new link: announce, or ask; basic streams that never were announced begin."""
         if self.profile is Profile.BASIC:
             self._owes_question = True
             self._shared.scheduler.want_control(self)
         else:
+            self._liveness.link_opened(now)
+            self.rtt.progress()  # a new link knows nothing of the silence on the old one
             self.ask()
             self._asked_at = self.sender.transmissions
 
@@ -204,7 +215,7 @@ class Outgoing:
         if self.profile is Profile.UNKNOWN and self._announced:
             self._lost_while_unknown = True
         self._link_fresh = True
-        self._owes_answer = False
+        self._owes_answer = self._awaits_answer = False
         self._rto_deadline = self._question_deadline = NEVER
         self._acks.link_closed()
         self._liveness.link_closed(now)
@@ -243,6 +254,7 @@ class Outgoing:
         if self._owes_question:
             self._owes_question = False
             if self.profile is not Profile.BASIC:
+                self._awaits_answer = True
                 self._liveness.wait(now)
                 self._question_deadline = now + self.rtt.rto
                 self._rearm()
@@ -353,7 +365,11 @@ class Outgoing:
             self._ack_now(AckCause.COUNT)
 
     def _ack_now(self, cause: AckCause) -> None:
-        if not self._acks.due and self._may_talk():
+        if self._acks.due:
+            return
+        if not self._may_talk():
+            self._acks.missed = True
+        else:
             self._acks.due = True
             self._acks.deadline = NEVER
             self._shared.emit(AckDue(stream_id=self.stream_id, cause=cause))

@@ -9,23 +9,57 @@ is the whole of flow control on a wire that has no credit field. A message large
 still gets through, because its segments are acknowledged as they come.
 """
 
-from .config import RelayConfig
+from .config import SEGMENT_OVERHEAD, RelayConfig
 from .errors import FrameCause
 from .frames import DataFrame
 
 __all__ = ["Budget", "Receiver"]
 
 _ALL_BITS = 0xFFFF_FFFF
+_SMALL = 4096
+"""Bytes of a part below which keeping it as an object of its own would cost more than copying."""
 
 
 class Budget:
-    """Bytes held for peers by several streams together."""
+    """Bytes held for peers by several streams together.
 
-    __slots__ = ("limit", "used")
+    A stream may hold as much as is still free (dynamic thresholds, Choudhury and Hahne, 1998); what
+    waits for an application or for an earlier segment has only half of the budget to share, so that
+    slow readers leave room for the others. Messages larger than what is free would wait for one
+    another for ever; so one stream at a time may overdraw the budget, by what is missing of one
+    message, until it has given back as much.
+    """
+
+    __slots__ = ("debtor", "limit", "overdraft", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.overdraft = 0
+        """Bytes of `used` beyond what fitted."""
+        self.debtor: Receiver | None = None
+        """The stream that has taken them."""
+
+    def fits(self, held: int, cost: int, *, waits: bool = False) -> bool:
+        """Whether a stream that holds `held` may take `cost` more; `waits`: it is not used now."""
+        limit = self.limit // 2 if waits else self.limit
+        return held + cost <= limit - self.used + self.overdraft
+
+    def overdraw(self, receiver: "Receiver", size: int) -> bool:
+        """Whether a stream may take what does not fit."""
+        if self.debtor is None:
+            self.debtor = receiver
+        elif self.debtor is not receiver:
+            return False
+        self.overdraft += size
+        return True
+
+    def repay(self, size: int) -> None:
+        """The debtor has given that much back."""
+        self.overdraft -= size
+        if self.overdraft <= 0:
+            self.overdraft = 0
+            self.debtor = None
 
 
 class Receiver:
@@ -43,6 +77,7 @@ class Receiver:
         "_held",
         "_message_no",
         "_part_bytes",
+        "_part_count",
         "_parts",
         "_tail_bytes",
         "_window_bytes",
@@ -62,10 +97,12 @@ class Receiver:
         self.highest = 0
         """The highest sequence number taken so far."""
         self.held_bytes = 0
-        """Everything this stream keeps: early, incomplete and withheld."""
+        """Everything this stream keeps: early, incomplete and withheld; `SEGMENT_OVERHEAD` more for
+        each early segment and each message withheld."""
         self._early = 0
         self._held: dict[int, DataFrame] = {}
-        self._parts: list[bytes] | None = None
+        self._parts: list[bytes | bytearray] | None = None
+        self._part_count = 0
         self._part_bytes = 0
         self._count = 0
         # Messages handed out and not consumed, numbered from _withheld_from to _message_no - 1:
@@ -94,14 +131,15 @@ class Receiver:
         config = self._config
         if seq - self.ack > config.receive_window_segments:
             return FrameCause.WINDOW_OVERRUN
-        # What is next in order is taken while the application keeps up, or streams that wait for
-        # one another's memory would wait for ever, and one whose window is full of what came early
-        # for its own. max_message_size bounds it per stream.
-        if ahead or hold or self._withheld:
-            if self._window_bytes and self._window_bytes + size > config.receive_window_bytes:
-                return FrameCause.WINDOW_OVERRUN
-            if self.held_bytes and self._budget.used + size > self._budget.limit:
-                return FrameCause.BUFFER_FULL
+        # What is next in order is taken while the application keeps up, or a stream whose window is
+        # full of what came early would wait for itself for ever.
+        keeps_up = not (ahead or hold or self._withheld)
+        if (
+            not keeps_up
+            and self._window_bytes
+            and self._window_bytes + size > config.receive_window_bytes
+        ):
+            return FrameCause.WINDOW_OVERRUN
         limit = config.max_message_size
         count = frame.segment_count
         if count > limit:
@@ -110,22 +148,28 @@ class Receiver:
             return FrameCause.MESSAGE_TOO_LARGE
         if size > limit:
             return FrameCause.MESSAGE_TOO_LARGE
+        budget = self._budget
+        cost = size + SEGMENT_OVERHEAD
+        if not budget.fits(self.held_bytes, cost, waits=not keeps_up) and not (
+            keeps_up and budget.overdraw(self, size)
+        ):
+            return FrameCause.BUFFER_FULL
         if seq > self.highest:
             self.highest = seq
-        self._add(size)
         self._window_bytes += size
         if ahead or hold:
+            self._add(cost)
             self._early |= 1 << ahead
             self._held[seq] = frame
             return None
+        self._add(size)
         return self._in_order(frame, ready)
 
     def release(self, ready: list[bytes]) -> FrameCause | None:
         """Put in order what was taken with `hold`."""
         if not self._early & 1:
             return None
-        self._early &= ~1
-        return self._in_order(self._held.pop(self.next_seq), ready)
+        return self._in_order(self._take_held(), ready)
 
     def _in_order(self, frame: DataFrame, ready: list[bytes]) -> FrameCause | None:
         while True:
@@ -136,8 +180,14 @@ class Receiver:
             self._early >>= 1
             if not self._early & 1:
                 return None
-            self._early &= ~1
-            frame = self._held.pop(self.next_seq)
+            frame = self._take_held()
+
+    def _take_held(self) -> DataFrame:
+        """The segment next in order, which came before its turn."""
+        self._early &= ~1
+        frame = self._held.pop(self.next_seq)
+        self._add(-SEGMENT_OVERHEAD)
+        return frame
 
     def _append(self, frame: DataFrame, ready: list[bytes]) -> FrameCause | None:
         size = len(frame.payload)
@@ -150,16 +200,23 @@ class Receiver:
                 self._complete(frame.payload, frame.seq, size + self._tail_bytes, ready)
                 return None
             self._parts = [frame.payload]
+            self._part_count = 1
             self._part_bytes = size
             self._count = count
         else:
-            if frame.segment_index != len(parts) or count != self._count:
+            if frame.segment_index != self._part_count or count != self._count:
                 return FrameCause.SEGMENT_MISMATCH
             self._part_bytes += size
             if self._part_bytes > self._config.max_message_size:
                 return FrameCause.MESSAGE_TOO_LARGE
-            parts.append(frame.payload)
-            if len(parts) == count:
+            self._part_count += 1
+            if size >= _SMALL:
+                parts.append(frame.payload)
+            elif isinstance(parts[-1], bytearray):
+                parts[-1] += frame.payload
+            else:
+                parts.append(bytearray(frame.payload))
+            if self._part_count == count:
                 self._parts = None
                 self._complete(b"".join(parts), frame.seq, size + self._tail_bytes, ready)
                 return None
@@ -172,6 +229,7 @@ class Receiver:
 
     def _complete(self, data: bytes, seq: int, window: int, ready: list[bytes]) -> None:
         self._tail_bytes = 0
+        self._add(SEGMENT_OVERHEAD)
         self._withheld[self._message_no] = (seq, window, len(data))
         self._message_no += 1
         ready.append(data)
@@ -195,7 +253,7 @@ class Receiver:
             self._withheld_from += 1
             self.ack = last
             moved += window
-            self._add(-size)
+            self._give_back(size + SEGMENT_OVERHEAD)
         if not self._withheld:
             self.ack = self.next_seq - 1
             moved += self._tail_bytes
@@ -219,7 +277,7 @@ class Receiver:
 
     def discard(self) -> None:
         """The stream has ended: nothing is kept."""
-        self._add(-self.held_bytes)
+        self._give_back(self.held_bytes)
         self._held.clear()
         self._parts = None
         self._withheld.clear()
@@ -227,6 +285,11 @@ class Receiver:
     def _add(self, size: int) -> None:
         self.held_bytes += size
         self._budget.used += size
+
+    def _give_back(self, size: int) -> None:
+        self._add(-size)
+        if self._budget.debtor is self:
+            self._budget.repay(size)
 
     # -- basic profile
 
@@ -247,14 +310,17 @@ class Receiver:
         size = len(frame.payload)
         if size > self._config.max_message_size:
             return FrameCause.MESSAGE_TOO_LARGE
-        if self.held_bytes and (
-            self.held_bytes + size > self._config.basic_buffer_size
-            or self._budget.used + size > self._budget.limit
+        cost = size + SEGMENT_OVERHEAD
+        if self.held_bytes and self.held_bytes + cost > self._config.basic_buffer_size:
+            return FrameCause.BUFFER_FULL
+        budget = self._budget
+        if not budget.fits(self.held_bytes, cost) and (
+            self._withheld or not budget.overdraw(self, cost)
         ):
             return FrameCause.BUFFER_FULL
         self.next_seq = seq + 1
         self.highest = seq
-        self._add(size)
+        self._add(cost)
         self._window_bytes += size
         self._withheld[self._message_no] = (seq, size, size)
         self._message_no += 1

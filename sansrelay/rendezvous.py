@@ -31,16 +31,25 @@ The life of a route::
 * A reset that is passed on ends it. One that can't be passed on does not: the side that was away
   asks with `resume` when it comes back, and is answered with the reset again. Only what an endpoint
   would take for a reset counts as one.
+* A harness's reset makes no route. It is passed on if it can be, and remembered: the stream may
+  have had its route at another rendezvous, and an executor that asks has to hear of the end.
+* An ended route is remembered for `ended_route_ttl`, within `max_ended_routes`. Its id is not
+  revived: frames still under way make no route, so they reach no executor that takes them for a new
+  stream. A side that may not know of the end is told it again, by the reset that ended the route:
+  the harness for what would make a route, the executor for a `resume`. One end is not remembered:
+  an executor that has shown nothing says `unknown_stream` to data that came without its opening,
+  which the harness repeats.
 """
 
 from collections import Counter, deque
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final, TypeVar
 
 from .codec import RoutingHeader, decode_frame, encode_frame, read_header
-from .errors import FrameCause, LocalCause, LocalProtocolError, ResetReason
-from .fairqueue import Full
+from .errors import FrameCause, LocalCause, LocalProtocolError, ResetReason, reason_of
+from .fairqueue import Full, Pool
 from .frames import InvalidFrame, ResetFrame
 from .rendezvous_values import (
     DropCause,
@@ -54,7 +63,7 @@ from .rendezvous_values import (
     RouteEndedBy,
     RouteOpened,
 )
-from .routes import Executor, Link, Route, RouteTable
+from .routes import EndedRoute, EndedRoutes, Executor, Link, Route, RouteTable
 
 __all__ = [
     "DropCause",
@@ -71,10 +80,12 @@ __all__ = [
 ]
 
 _MAKES_ROUTE: Final = frozenset({"resume", "data", "handshake"})
+_ASKS_AGAIN: Final = frozenset({"resume"})
 _PASSES_SUSPENDED: Final = frozenset({"resume", "reset"})
 _QUEUE_FULL: Final = {
     Full.STREAM: DropCause.STREAM_QUEUE_FULL,
     Full.LINK: DropCause.LINK_QUEUE_FULL,
+    Full.TOTAL: DropCause.TOTAL_QUEUE_FULL,
 }
 
 _K = TypeVar("_K")
@@ -92,17 +103,20 @@ class Rendezvous:
     def __init__(self, config: RendezvousConfig) -> None:
         self._config = config
         self._table = RouteTable(config)
+        self._ended = EndedRoutes(config)
+        self._pool = Pool(config.total_queue_size)
         self._now = float("-inf")
         self._links: dict[LinkId, Link] = {}
         self._links_opened = 0
         self._executor_links = 0
         self._harness_links = 0
+        self._links_of: Counter[str] = Counter()
         self._events: deque[RendezvousEvent] = deque()
         self._with_output: dict[LinkId, None] = {}
         self._frames_forwarded = 0
         self._bytes_forwarded = 0
         self._dropped: Counter[DropCause | FrameCause] = Counter()
-        self._resets_sent: Counter[ResetReason] = Counter()
+        self._resets_sent: Counter[ResetReason | None] = Counter()
         self._resets_suppressed = 0
 
     # -- inputs
@@ -140,12 +154,15 @@ class Rendezvous:
         self._advance(now)
         if self._is_full():
             return LinkRefusal.TOO_MANY_LINKS
+        if self._links_of[principal] >= self._config.max_links_per_principal:
+            return LinkRefusal.TOO_MANY_PRINCIPAL_LINKS
         executor = self._table.find_or_add(executor_id)
         if executor.harness_links >= self._config.max_harness_links:
             return LinkRefusal.TOO_MANY_HARNESS_LINKS
         self._add_link(link, executor, principal)
         executor.harness_links += 1
         self._harness_links += 1
+        self._links_of[principal] += 1
         return None
 
     def link_closed(self, link: LinkId, now: float) -> None:
@@ -161,7 +178,7 @@ class Rendezvous:
         if gone.principal is None:
             self._lose_executor(gone, now)
         else:
-            self._lose_harness(gone, now)
+            self._lose_harness(gone, gone.principal, now)
         self._table.tidy(gone.executor)
 
     def receive_frame(self, link: LinkId, data: bytes, now: float) -> None:
@@ -226,6 +243,8 @@ class Rendezvous:
             executor_links=self._executor_links,
             harness_links=self._harness_links,
             routes=self._table.count,
+            ended_routes=len(self._ended),
+            bytes_queued=self._pool.used,
             frames_forwarded=self._frames_forwarded,
             bytes_forwarded=self._bytes_forwarded,
             dropped=_snapshot(self._dropped),
@@ -242,6 +261,7 @@ class Rendezvous:
                 LocalCause.TIME_WENT_BACK, f"now is {now}, was {self._now}; use a monotonic clock"
             )
         self._now = now
+        self._ended.expire(now)
 
     def _check_new(self, link: LinkId) -> None:
         if link in self._links:
@@ -262,7 +282,9 @@ class Rendezvous:
 
     def _add_link(self, link: LinkId, executor: Executor, principal: str | None) -> Link:
         self._links_opened += 1
-        added = Link(link, executor, principal, self._links_opened, self._config, self._now)
+        added = Link(
+            link, executor, principal, self._links_opened, self._config, self._pool, self._now
+        )
         self._links[link] = added
         return added
 
@@ -281,9 +303,12 @@ class Rendezvous:
             else:
                 self._end(route, ResetReason.EXECUTOR_UNAVAILABLE)
 
-    def _lose_harness(self, link: Link, now: float) -> None:
+    def _lose_harness(self, link: Link, principal: str, now: float) -> None:
         self._drop_queue(link)
         self._harness_links -= 1
+        self._links_of[principal] -= 1
+        if not self._links_of[principal]:
+            del self._links_of[principal]
         link.executor.harness_links -= 1
         for route in list(link.routes):
             self._table.detach(route, now)
@@ -293,9 +318,14 @@ class Rendezvous:
     # -- frames
 
     def _from_executor(self, source: Link, header: RoutingHeader, data: bytes) -> None:
-        route = source.executor.routes.get(header.stream_id)
+        executor, stream_id = source.executor, header.stream_id
+        route = executor.routes.get(stream_id)
         if route is None:
-            self._dropped[DropCause.NO_ROUTE] += 1
+            ended = self._ended.find(executor.executor_id, stream_id)
+            if ended is None:
+                self._dropped[DropCause.NO_ROUTE] += 1
+            else:
+                self._after_end(source, header, ended, answered=_ASKS_AGAIN)
             return
         if route.suspended:
             if header.body == "resume" and header.next_seq:
@@ -311,17 +341,24 @@ class Rendezvous:
     def _from_harness(
         self, source: Link, principal: str, header: RoutingHeader, data: bytes
     ) -> None:
-        executor = source.executor
-        route = executor.routes.get(header.stream_id)
+        executor, stream_id = source.executor, header.stream_id
+        route = executor.routes.get(stream_id)
+        known = route or self._ended.find(executor.executor_id, stream_id)
+        if known is not None and known.principal != principal:
+            self._dropped[DropCause.FOREIGN_STREAM] += 1
+            if header.body in _MAKES_ROUTE:
+                self._answer(source, _reset(stream_id, ResetReason.UNKNOWN_STREAM))
+            return
+        if isinstance(known, EndedRoute):
+            self._after_end(source, header, known, answered=_MAKES_ROUTE)
+            return
+        if route is None and header.body == "reset":
+            self._end_unrouted(source, principal, data)
+            return
         if route is None:
             route = self._make_route(source, principal, header)
             if route is None:
                 return
-        elif route.principal != principal:
-            self._dropped[DropCause.FOREIGN_STREAM] += 1
-            if header.body in _MAKES_ROUTE:
-                self._answer(source, header.stream_id, ResetReason.UNKNOWN_STREAM)
-            return
         elif source.age < route.age:
             self._dropped[DropCause.STALE_LINK] += 1
             return
@@ -337,17 +374,12 @@ class Rendezvous:
     def _forward(
         self, route: Route, source: Link, target: Link, header: RoutingHeader, data: bytes
     ) -> None:
-        full = target.queue.put(route.stream_id, data)
-        if full is not None:
-            self._dropped[_QUEUE_FULL[full]] += 1
+        if not self._pass_on(target, route.stream_id, data):
             if not route.reliable:
                 for link in (source, target):
                     self._dropped[DropCause.SLOW_CONSUMER] += link.queue.discard(route.stream_id)
                 self._end(route, ResetReason.SLOW_CONSUMER)
             return
-        self._with_output[target.link_id] = None
-        self._frames_forwarded += 1
-        self._bytes_forwarded += len(data)
         from_executor = source.principal is None
         if header.body == "resume" and header.next_seq:
             if from_executor:
@@ -358,7 +390,46 @@ class Rendezvous:
             reset = decode_frame(data, self._config.relay)
             if isinstance(reset, ResetFrame):
                 by = RouteEndedBy.EXECUTOR if from_executor else RouteEndedBy.HARNESS
-                self._forget(route, reset.reason, by)
+                # The module's text tells of the one end that the harness does not take for final.
+                final = (
+                    not from_executor
+                    or route.executor_reliable
+                    or reset.reason != ResetReason.UNKNOWN_STREAM
+                )
+                self._forget(route, reset, by, remember=final)
+
+    def _end_unrouted(self, source: Link, principal: str, data: bytes) -> None:
+        """A harness ends a stream whose route was lost with another rendezvous, or never was."""
+        reset = decode_frame(data, self._config.relay)
+        target = source.executor.link
+        if not isinstance(reset, ResetFrame):
+            self._dropped[DropCause.NO_ROUTE] += 1
+            return
+        executor_id = source.executor.executor_id
+        self._ended.add(executor_id, principal, reset, RouteEndedBy.HARNESS, self._now)
+        if target is None:
+            self._dropped[DropCause.NO_EXECUTOR] += 1
+        else:
+            self._pass_on(target, reset.stream_id, data)
+
+    def _pass_on(self, target: Link, stream_id: str, data: bytes) -> bool:
+        """Queue a frame; whether there was room."""
+        full = target.queue.put(stream_id, data)
+        if full is not None:
+            self._dropped[_QUEUE_FULL[full]] += 1
+            return False
+        self._with_output[target.link_id] = None
+        self._frames_forwarded += 1
+        self._bytes_forwarded += len(data)
+        return True
+
+    def _after_end(
+        self, source: Link, header: RoutingHeader, ended: EndedRoute, *, answered: AbstractSet[str]
+    ) -> None:
+        """A frame for a route that has ended: it is dropped, and some are told so."""
+        self._dropped[DropCause.ENDED_ROUTE] += 1
+        if header.body in answered:
+            self._answer(source, ended.reset_for(executor=source.principal is None))
 
     # -- routes
 
@@ -372,12 +443,12 @@ class Rendezvous:
         peer_known = header.peer_incarnation != 0 or header.next_seq >= 2
         if source.executor.link is None and not peer_known:
             self._dropped[DropCause.NO_EXECUTOR] += 1
-            self._answer(source, stream_id, ResetReason.EXECUTOR_UNAVAILABLE)
+            self._answer(source, _reset(stream_id, ResetReason.EXECUTOR_UNAVAILABLE))
             return None
         route = self._table.add(stream_id, source, principal)
         if route is None:
             self._dropped[DropCause.TOO_MANY_ROUTES] += 1
-            self._answer(source, stream_id, ResetReason.TOO_MANY_STREAMS)
+            self._answer(source, _reset(stream_id, ResetReason.TOO_MANY_STREAMS))
             return None
         if peer_known:
             route.harness_reliable = route.executor_reliable = True
@@ -394,39 +465,48 @@ class Rendezvous:
 
     def _end(self, route: Route, reason: ResetReason) -> None:
         """End a route, and say so to each side that is there."""
+        reset = _reset(route.stream_id, reason)
         for link in (route.executor.link, route.harness):
             if link is not None:
-                self._send_reset(link, route.stream_id, reason)
-        self._forget(route, reason.value, RouteEndedBy.RENDEZVOUS)
+                self._send_reset(link, reset)
+        self._forget(route, reset, RouteEndedBy.RENDEZVOUS, remember=True)
 
-    def _forget(self, route: Route, reason: str, by: RouteEndedBy) -> None:
+    def _forget(self, route: Route, reset: ResetFrame, by: RouteEndedBy, *, remember: bool) -> None:
         self._table.remove(route)
+        if remember:
+            executor_id = route.executor.executor_id
+            # One text serves for the route and for what is remembered of it.
+            reset = reset._replace(stream_id=route.stream_id)
+            self._ended.add(executor_id, route.principal, reset, by, self._now)
         self._events.append(
             RouteEnded(
                 executor_id=route.executor.executor_id,
                 stream_id=route.stream_id,
                 principal=route.principal,
-                reason=reason,
+                reason=reset.reason,
                 by=by,
             )
         )
 
     # -- resets made here
 
-    def _answer(self, link: Link, stream_id: str, reason: ResetReason) -> None:
+    def _answer(self, link: Link, reset: ResetFrame) -> None:
         """Reset a stream that has no route, within the link's rate."""
         if link.may_reset(self._config.resets_per_second, self._now):
-            self._send_reset(link, stream_id, reason)
+            self._send_reset(link, reset)
         else:
             self._resets_suppressed += 1
 
-    def _send_reset(self, link: Link, stream_id: str, reason: ResetReason) -> None:
-        frame = encode_frame(ResetFrame(stream_id, 0, 0, reason.value))
-        if link.queue.put_reserved(stream_id, frame):
+    def _send_reset(self, link: Link, reset: ResetFrame) -> None:
+        if link.queue.put_reserved(reset.stream_id, encode_frame(reset)):
             self._with_output[link.link_id] = None
-            self._resets_sent[reason] += 1
+            self._resets_sent[reason_of(reset.reason)] += 1
         else:
             self._resets_suppressed += 1
+
+
+def _reset(stream_id: str, reason: ResetReason) -> ResetFrame:
+    return ResetFrame(stream_id, 0, 0, reason.value)
 
 
 def _snapshot(counter: Counter[_K]) -> Mapping[_K, int]:

@@ -1,15 +1,17 @@
-"""What a `Rendezvous` keeps: executor ids, links, routes, and the routes that wait for a side.
+"""What a `Rendezvous` keeps: executor ids, links, routes, those that wait, those that ended.
 
 The rules are in `sansrelay.rendezvous`; here is the bookkeeping, every step of it in constant time.
 """
 
 from collections import Counter, OrderedDict
+from dataclasses import dataclass
 
 from .errors import ResetReason
-from .fairqueue import FairQueue
-from .rendezvous_values import LinkId, RendezvousConfig
+from .fairqueue import FairQueue, Pool
+from .frames import ResetFrame
+from .rendezvous_values import LinkId, RendezvousConfig, RouteEndedBy
 
-__all__ = ["Executor", "Link", "Route", "RouteTable"]
+__all__ = ["EndedRoute", "EndedRoutes", "Executor", "Link", "Route", "RouteTable"]
 
 
 class Executor:
@@ -49,6 +51,7 @@ class Link:
         principal: str | None,
         age: int,
         config: RendezvousConfig,
+        pool: Pool,
         now: float,
     ) -> None:
         self.link_id = link_id
@@ -60,6 +63,7 @@ class Link:
             limit=config.link_queue_size,
             stream_limit=config.stream_queue_size,
             reserve=config.reset_queue_size,
+            pool=pool,
         )
         # The routes that follow a harness link. A dict as ordered set: its order is that of output.
         self.routes: dict[Route, None] = {}
@@ -205,3 +209,52 @@ class RouteTable:
                 if deadline <= now:
                     return route, reason
         return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedRoute:
+    """What is kept of a route: whose it was, the reset that ended it, who sent that, until when."""
+
+    principal: str
+    reset: ResetFrame
+    by: RouteEndedBy
+    expires_at: float
+
+    def reset_for(self, *, executor: bool) -> ResetFrame:
+        """The reset for one side. Its ack fields are news to the side that did not send it."""
+        sender = RouteEndedBy.HARNESS if executor else RouteEndedBy.EXECUTOR
+        return self.reset if self.by is sender else self.reset._replace(ack=0, ack_bits=0)
+
+
+class EndedRoutes:
+    """The routes that ended lately. Bounded in number and age, the oldest out first."""
+
+    def __init__(self, config: RendezvousConfig) -> None:
+        self._config = config
+        # All are kept equally long, so the order of insertion is the order of the deadlines.
+        self._ended: OrderedDict[tuple[str, str], EndedRoute] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._ended)
+
+    def add(
+        self, executor_id: str, principal: str, reset: ResetFrame, by: RouteEndedBy, now: float
+    ) -> None:
+        """Remember the end of a stream."""
+        if len(self._ended) >= self._config.max_ended_routes:
+            self._ended.popitem(last=False)
+        self._ended[executor_id, reset.stream_id] = EndedRoute(
+            principal=principal,
+            reset=reset,
+            by=by,
+            expires_at=now + self._config.ended_route_ttl,
+        )
+
+    def find(self, executor_id: str, stream_id: str) -> EndedRoute | None:
+        """What is remembered of a stream's route."""
+        return self._ended.get((executor_id, stream_id))
+
+    def expire(self, now: float) -> None:
+        """Forget what is old."""
+        while self._ended and next(iter(self._ended.values())).expires_at <= now:
+            self._ended.popitem(last=False)

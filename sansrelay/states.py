@@ -21,6 +21,12 @@ comes, sends nothing but `resume` and `reset`, and delivers nothing.
 A new link closes a gate: each end asks with `resume` and sends nothing else on the stream until the
 peer's `resume` naming this pair of incarnations has come. Nothing is retransmitted blind: a segment
 goes out again only when acks of later ones, or the answer to a resume, show that it is missing.
+
+A timer asks on the same link too. Then both ends know each other already, so acks and heartbeats
+still go out, and only data waits for the answer.
+
+`TRANSITIONS` has the states alone. `sansrelay.cells` has the places behind them, which are finer,
+and `sansrelay.outcomes` says what every kind of frame does in each.
 """
 
 from enum import Enum
@@ -49,7 +55,8 @@ class StreamState(Enum):
     OPEN = "open"
     """Both ends know each other; messages flow."""
     RESUMING = "resuming"
-    """The link changed or the peer was asked: nothing but `resume` until it answers."""
+    """The link changed or the peer was asked: no data until it answers; on a new link nothing but
+    `resume`."""
     ENDED = "ended"
     """Over. The id is remembered for a while and never revived."""
 

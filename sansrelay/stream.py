@@ -4,7 +4,7 @@ The half that speaks is `Outgoing`; the two directions are `sender` and `receive
 `sansrelay.states`. `RelayConnection` routes frames here.
 """
 
-from .config import ProfilePolicy
+from .config import SEGMENT_OVERHEAD, ProfilePolicy
 from .errors import FrameCause, ResetReason
 from .events import (
     AckCause,
@@ -64,7 +64,8 @@ class Stream(Outgoing):
         before, low = sender.acked_message, self._shared.config.send_buffer_size // 2
         buffered = sender.buffered
         covered, fresh = sender.acknowledge(ack, bits, afresh=afresh)
-        if fresh is not None:
+        if fresh is not None and not afresh:
+            # Of a report that was asked for, or waited for a link, the delay says nothing.
             self.rtt.sample(now - fresh.sent_at)
         if covered:
             self.rtt.progress()
@@ -111,7 +112,7 @@ class Stream(Outgoing):
 
     def _hold(self, frame: DataFrame) -> None:
         budget = self._shared.early_budget
-        size = len(frame.payload)
+        size = len(frame.payload) + SEGMENT_OVERHEAD
         if budget.used + size > budget.limit:
             self._shared.counters.dropped[FrameCause.BUFFER_FULL] += 1
             return
@@ -162,13 +163,16 @@ class Stream(Outgoing):
             self._on_foreign_resume()
         elif self.profile is Profile.RELIABLE and frame.incarnation != self.peer:
             self.end(ResetReason.PEER_RESTARTED)
-        elif not self.is_opener and self.peer and not frame.peer_incarnation:
-            # An opening, perhaps a stale one: it proves nothing about the opener's being alive.
+        elif self.peer and not frame.peer_incarnation:
+            # An opening, perhaps a stale one: it proves nothing about the peer's being alive.
             if self.state is StreamState.UNCONFIRMED:
                 self.ask()
             else:
                 self._answer(now)
-        elif frame.next_seq <= self.receiver.highest:
+        elif (
+            frame.next_seq <= self.receiver.highest
+            and self.state is not StreamState.UNCONFIRMED  # data overtook the confirmation
+        ):
             self._shared.counters.dropped[FrameCause.STALE_RESUME] += 1
             self._ack_now(AckCause.DUPLICATE)
         else:
@@ -189,8 +193,13 @@ class Stream(Outgoing):
             self.peer = frame.incarnation
             self.profile = Profile.RELIABLE
         was_asking = self._asking
-        # A question that crosses ours on the same link was put before our last data arrived.
-        answered = was_asking and (frame.answer or self._link_fresh or not self.peer)
+        # A question that crosses ours on the same link was put before our last data arrived; the
+        # answer to ours is still to come.
+        if frame.answer:
+            answered = was_asking or self._awaits_answer
+            self._awaits_answer = False
+        else:
+            answered = was_asking and (self._link_fresh or not self.peer)
         fresh_link = self._link_fresh and self.state is StreamState.RESUMING
         first = self.state in (StreamState.OPENING, StreamState.UNCONFIRMED)
         self._asking = self._owes_question = self._link_fresh = False
@@ -211,12 +220,14 @@ class Stream(Outgoing):
             arrived = self.rtt.certainly_arrived
             if arrived is not None:
                 self.sender.missing_before(now - arrived)
-        if self.sender.has_unacked:
+        if self.sender.has_unacked and (answered or self._rto_deadline == NEVER):
             self._rto_deadline = now + self.rtt.rto
         self._still_waiting()
         self._shared.scheduler.want_data(self)
         if not frame.answer and not (was_asking and not self.peer):
             self._answer(now)
+        if self._acks.missed:
+            self._want_ack(now)
         self._rearm()
         self.finish_closing()
 
@@ -248,7 +259,7 @@ class Stream(Outgoing):
         if cause is not None:
             self._refuse(cause, "held before the confirmation")
         elif self.receiver.highest:
-            self._ack_now(AckCause.COUNT)
+            self._ack_now(AckCause.CONFIRMATION)
 
     # -- basic profile
 

@@ -29,6 +29,7 @@ class Mutant:
     """Within how many of them."""
 
 
+_ACKS = "sansrelay/acks.py"
 _CONNECTION = "sansrelay/connection.py"
 _ENDED = "sansrelay/ended.py"
 _LIVENESS = "sansrelay/liveness.py"
@@ -67,9 +68,9 @@ MUTANTS: tuple[Mutant, ...] = (
         rule="What the application has taken over is acknowledged.",
         path=_RECEIVER,
         old="            self.ack = last\n            moved += window\n"
-        "            self._add(-size)\n"
+        "            self._give_back(size + SEGMENT_OVERHEAD)\n"
         "        if not self._withheld:\n            self.ack = self.next_seq - 1\n",
-        new="            moved += window\n            self._add(-size)\n"
+        new="            moved += window\n            self._give_back(size + SEGMENT_OVERHEAD)\n"
         "        if not self._withheld:\n",
         kind="pair",
         seeds=25,
@@ -128,10 +129,10 @@ MUTANTS: tuple[Mutant, ...] = (
         name="gap-delivered",
         rule="Segments are delivered in order.",
         path=_RECEIVER,
-        old="        if ahead or hold:\n            self._early",
+        old="        if ahead or hold:\n",
         new="        if ahead and frame.segment_count == 1 and not hold:\n"
         "            ready.append(frame.payload)\n"
-        "        if ahead or hold:\n            self._early",
+        "        if ahead or hold:\n",
         kind="pair",
         seeds=50,
     ),
@@ -139,8 +140,8 @@ MUTANTS: tuple[Mutant, ...] = (
         name="next-in-order-needs-room",
         rule="What is next in order is taken while the application keeps up, however full it is.",
         path=_RECEIVER,
-        old="if ahead or hold or self._withheld:",
-        new="if True:",
+        old="keeps_up = not (ahead or hold or self._withheld)",
+        new="keeps_up = False",
         kind="pair",
         seeds=100,
     ),
@@ -148,7 +149,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="budget-leaks",
         rule="What an ended stream held is given back to the common budget.",
         path=_RECEIVER,
-        old="        self._add(-self.held_bytes)\n",
+        old="        self._give_back(self.held_bytes)\n",
         new="        self.held_bytes = 0\n",
         kind="pair",
         seeds=25,
@@ -290,7 +291,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="opening-confirms",
         rule="Only a resume that names the acceptor confirms; an opening may be a stale copy.",
         path=_STREAM,
-        old="elif not self.is_opener and self.peer and not frame.peer_incarnation:",
+        old="elif self.peer and not frame.peer_incarnation:",
         new="elif False:",
         kind="pair",
         seeds=400,
@@ -386,7 +387,7 @@ MUTANTS: tuple[Mutant, ...] = (
         name="ended-table-unbounded",
         rule="`max_ended_streams` bounds the table of ended ids.",
         path=_ENDED,
-        old="if len(self._resets) >= self._config.max_ended_streams:",
+        old="if len(self._resets) >= limit:",
         new="if False:",
         kind="pair",
         seeds=25,
@@ -395,9 +396,9 @@ MUTANTS: tuple[Mutant, ...] = (
         name="reset-answered",
         rule="A reset is never answered.",
         path=_CONNECTION,
-        old="        if isinstance(frame, ResetFrame):\n            self._ended.settle(stream_id)\n"
-        "            self._pending.take(stream_id)\n        elif",
-        new="        if",
+        old="            self._ended.settle(stream_id)\n"
+        "            self._drop_pending(stream_id)\n",
+        new="            self._answer_unknown(stream_id, now)\n",
         kind="pair",
         seeds=400,
     ),
@@ -478,9 +479,363 @@ MUTANTS: tuple[Mutant, ...] = (
         name="frames-doubled",
         rule="A rendezvous passes each frame on once.",
         path=_RENDEZVOUS,
-        old="        full = target.queue.put(route.stream_id, data)\n",
-        new="        full = target.queue.put(route.stream_id, data)\n"
-        "        target.queue.put(route.stream_id, data)\n",
+        old="        full = target.queue.put(stream_id, data)\n",
+        new="        full = target.queue.put(stream_id, data)\n"
+        "        target.queue.put(stream_id, data)\n",
+        kind="world",
+        seeds=25,
+    ),
+    # -- waste, and basic streams at our own ends
+    Mutant(
+        name="basic-duplicate-run",
+        rule="On a basic stream a repeated number is dropped.",
+        path=_RECEIVER,
+        old="        if seq < self.next_seq:\n            return FrameCause.DUPLICATE\n",
+        new="",
+        kind="pair",
+        seeds=25,
+    ),
+    Mutant(
+        name="basic-gap-accepted",
+        rule="On a basic stream a missing number ends the stream.",
+        path=_RECEIVER,
+        old="        if seq > self.next_seq:\n            return FrameCause.SEQUENCE_GAP\n",
+        new="",
+        kind="pair",
+        seeds=150,
+    ),
+    Mutant(
+        name="basic-survives-its-link",
+        rule="A basic stream ends with its link.",
+        path=_OUTGOING,
+        old="            if self._announced or not self.is_opener:\n"
+        "                self.end(ResetReason.LINK_LOST)\n            return\n",
+        new="            return\n",
+        kind="pair",
+        seeds=150,
+    ),
+    Mutant(
+        name="withheld-bits-unset",
+        rule="The bits of segments that wait for the application are set.",
+        path=_RECEIVER,
+        old="        if withheld >= 32:\n            return _ALL_BITS\n"
+        "        return ((1 << withheld) - 1 | self._early << withheld) & _ALL_BITS",
+        new="        return (self._early << withheld) & _ALL_BITS",
+        kind="pair",
+        seeds=25,
+    ),
+    Mutant(
+        name="duplicate-not-acked-again",
+        rule="A duplicate is acknowledged again: its ack was lost.",
+        path=_STREAM,
+        old="        if cause is FrameCause.DUPLICATE and self._acks.duplicate(now):\n",
+        new="        if cause is FrameCause.DUPLICATE:\n            return\n        if False:\n",
+        kind="pair",
+        seeds=50,
+    ),
+    Mutant(
+        name="ack-delay-endless",
+        rule="What came is reported within `ack_delay`.",
+        path=_ACKS,
+        old="self.deadline = now + self._config.ack_delay",
+        new="self.deadline = now + 1e9",
+        kind="pair",
+        seeds=25,
+    ),
+    Mutant(
+        name="heartbeat-unanswered",
+        rule="A heartbeat is answered at once.",
+        path=_STREAM,
+        old="        self._ack_now(AckCause.HEARTBEAT)\n",
+        new="        return\n",
+        kind="pair",
+        seeds=25,
+    ),
+    Mutant(
+        name="acks-answered",
+        rule="An ack is never acknowledged.",
+        path=_CONNECTION,
+        old="        elif isinstance(frame, HeartbeatFrame):\n            stream.on_heartbeat()\n",
+        new="        else:\n            stream.on_heartbeat()\n",
+        kind="pair",
+        seeds=25,
+    ),
+    Mutant(
+        name="rto-resends-blind",
+        rule="When the retransmission timer fires, nothing is sent again before an answer.",
+        path=_OUTGOING,
+        old="        if self._liveness.heartbeat_unanswered or not self.sender.all_reported():\n"
+        "            self.rtt.back_off()\n            self.ask()\n",
+        new="        if self._liveness.heartbeat_unanswered or not self.sender.all_reported():\n"
+        "            self.rtt.back_off()\n"
+        "            self.sender.missing_since(self.sender.transmissions)\n"
+        "            self._shared.scheduler.want_data(self)\n",
+        kind="pair",
+        seeds=25,
+    ),
+    # -- untrue reasons
+    Mutant(
+        name="lost-opening-ends-stream",
+        rule="`unknown_stream` does not end a stream that is still opening.",
+        path=_CONNECTION,
+        old="if stream.profile is Profile.UNKNOWN and frame.reason == ResetReason.UNKNOWN_STREAM:",
+        new="if False:",
+        kind="pair",
+        seeds=200,
+    ),
+    Mutant(
+        name="unconfirmed-gives-up-early",
+        rule="An acceptor waits `resume_timeout` for the confirmation.",
+        path=_OUTGOING,
+        old="            case TimerKind.QUESTION:\n                self.rtt.back_off()\n",
+        new="            case TimerKind.QUESTION:\n"
+        "                if self.state is StreamState.UNCONFIRMED:\n"
+        "                    self.end(ResetReason.TIMEOUT)\n                    return\n"
+        "                self.rtt.back_off()\n",
+        kind="pair",
+        seeds=25,
+    ),
+    # -- budgets
+    Mutant(
+        name="any-stream-overdraws",
+        rule="One stream at a time may go beyond `receive_buffer_size`.",
+        path=_RECEIVER,
+        old="        elif self.debtor is not receiver:\n            return False\n",
+        new="",
+        kind="pair",
+        seeds=400,
+    ),
+    Mutant(
+        name="unconfirmed-unbounded",
+        rule="`unconfirmed_buffer_size` bounds what is held before the confirmation.",
+        path=_STREAM,
+        old="if budget.used + size > budget.limit:",
+        new="if False:",
+        kind="pair",
+        seeds=50,
+    ),
+    Mutant(
+        name="pending-unbounded",
+        rule="The same limit bounds data whose opening has not come.",
+        path=_PENDING,
+        old=" or budget.used + size > budget.limit:",
+        new=":",
+        kind="pair",
+        seeds=200,
+    ),
+    # -- incarnations, gates, reports
+    Mutant(
+        name="other-incarnation-welcome",
+        rule="An acceptor ends the stream at a resume that names another incarnation than its own.",
+        path=_STREAM,
+        old="        if frame.peer_incarnation not in (0, self.own):\n",
+        new="        if self.is_opener and frame.peer_incarnation not in (0, self.own):\n",
+        kind="pair",
+        seeds=200,
+    ),
+    Mutant(
+        name="foreign-pair-welcome",
+        rule="An opener ignores a resume that names another opener.",
+        path=_STREAM,
+        old="        if frame.peer_incarnation not in (0, self.own):\n",
+        new="        if not self.is_opener and frame.peer_incarnation not in (0, self.own):\n",
+        kind="pair",
+        seeds=50,
+    ),
+    Mutant(
+        name="one-incarnation-for-all",
+        rule="Each accepted stream has an incarnation of its own.",
+        path=_CONNECTION,
+        old="        own = (self._incarnation + self._accepted) % _INCARNATIONS or 1\n",
+        new="        own = self._incarnation\n",
+        kind="pair",
+        seeds=2000,
+    ),
+    Mutant(
+        name="gate-open-on-new-link",
+        rule="On a new link no data goes out before the peer's resume.",
+        path=_OUTGOING,
+        old="            if self.state is StreamState.OPEN:\n                window =",
+        new="            if self.state in (StreamState.OPEN, StreamState.RESUMING):\n"
+        "                window =",
+        kind="pair",
+        seeds=100,
+    ),
+    Mutant(
+        name="stale-resume-taken",
+        rule="A resume whose `next_seq` is not above what was received is stale,"
+        " and answers nothing.",
+        path=_STREAM,
+        old="            frame.next_seq <= self.receiver.highest\n            and self",
+        new="            False\n            and self",
+        kind="pair",
+        seeds=200,
+    ),
+    Mutant(
+        name="acks-before-the-peer-resumes",
+        rule="On a new link no ack and no heartbeat goes out before the peer's resume.",
+        path=_OUTGOING,
+        old="            and not self._link_fresh\n        )\n",
+        new="        )\n",
+        kind="pair",
+        seeds=50,
+    ),
+    Mutant(
+        name="lost-while-unknown-forgotten",
+        rule="An opener whose link was lost before its peer was known sends no data on the next.",
+        path=_OUTGOING,
+        old="            self._lost_while_unknown = True\n",
+        new="            pass\n",
+        kind="pair",
+        seeds=1000,
+    ),
+    Mutant(
+        name="unknown-peer-fed-on-next-link",
+        rule="Towards an unknown peer data goes out on the first link only.",
+        path=_OUTGOING,
+        old="(not self._announced or self._lost_while_unknown):",
+        new="not self._announced:",
+        kind="pair",
+        seeds=1000,
+    ),
+    Mutant(
+        name="basic-after-loss-goes-on",
+        rule="A peer that proves basic after a link was lost has lost messages: the stream ends.",
+        path=_STREAM,
+        old="        if self._lost_while_unknown:\n",
+        new="        if False:\n",
+        kind="pair",
+        seeds=2000,
+    ),
+    Mutant(
+        name="ack-beyond-sent",
+        rule="An ack beyond what was sent is ignored.",
+        path=_SENDER,
+        old="        return ack + bits.bit_length() < self.next_seq\n",
+        new="        return True\n",
+        kind="pair",
+        seeds=25,
+    ),
+    # -- routing
+    Mutant(
+        name="old-stream-taken-for-new",
+        rule="A resume of a stream that is not new makes a suspended route.",
+        path=_RENDEZVOUS,
+        old="        peer_known = header.peer_incarnation != 0 or header.next_seq >= 2\n",
+        new="        peer_known = False\n",
+        kind="world",
+        seeds=50,
+    ),
+    Mutant(
+        name="any-resume-lifts-suspension",
+        rule="Only the executor's resume lifts the suspension of a route.",
+        path=_RENDEZVOUS,
+        old="            self._table.move(route, source)\n        if executor.link is None:\n",
+        new="            self._table.move(route, source)\n"
+        '        if route.suspended and header.body == "resume":\n'
+        "            self._table.resume(route)\n"
+        "        if executor.link is None:\n",
+        kind="world",
+        seeds=25,
+    ),
+    Mutant(
+        name="basic-routes-outlive-executor",
+        rule="A route whose executor has not proved reliable ends with the executor's link.",
+        path=_RENDEZVOUS,
+        old="            if route.executor_reliable:\n",
+        new="            if True:\n",
+        kind="world",
+        seeds=25,
+    ),
+    Mutant(
+        name="route-across-principals",
+        rule="A stream belongs to the principal that opened it: another can't send on it.",
+        path=_RENDEZVOUS,
+        old="        if known is not None and known.principal != principal:\n",
+        new="        if False:\n",
+        kind="world",
+        seeds=100,
+    ),
+    Mutant(
+        name="route-sticks-to-old-link",
+        rule="A route follows the newest link of its harness.",
+        path=_RENDEZVOUS,
+        old="        elif route.harness is not source:\n",
+        new="        elif route.harness is None:\n",
+        kind="world",
+        seeds=25,
+    ),
+    Mutant(
+        name="older-link-moves-route",
+        rule="An older link of a harness does not move a route.",
+        path=_RENDEZVOUS,
+        old="        elif source.age < route.age:\n",
+        new="        elif False:\n",
+        kind="world",
+        seeds=200,
+    ),
+    Mutant(
+        name="superseded-link-heard",
+        rule="What comes on an executor's superseded link is dropped.",
+        path=_RENDEZVOUS,
+        old="        if source.superseded:\n"
+        "            self._dropped[DropCause.SUPERSEDED_LINK] += 1\n"
+        "            return\n",
+        new="",
+        kind="world",
+        seeds=50,
+    ),
+    Mutant(
+        name="queue-outlives-link",
+        rule="What is queued for a link dies with it.",
+        path=_RENDEZVOUS,
+        old="        if old is not None:\n"
+        "            self._lose_executor(old, now)\n"
+        "            old.superseded = True\n"
+        "            self._events.append(LinkSuperseded(link=old.link_id))\n"
+        "        elif self._is_full():\n"
+        "            return LinkRefusal.TOO_MANY_LINKS\n"
+        "        executor = self._table.find_or_add(executor_id)\n"
+        "        executor.link = self._add_link(link, executor, None)\n",
+        new="        queued = [] if old is None else old.queue.take(10**9)\n"
+        "        if old is not None:\n"
+        "            self._lose_executor(old, now)\n"
+        "            old.superseded = True\n"
+        "            self._events.append(LinkSuperseded(link=old.link_id))\n"
+        "        elif self._is_full():\n"
+        "            return LinkRefusal.TOO_MANY_LINKS\n"
+        "        executor = self._table.find_or_add(executor_id)\n"
+        "        executor.link = self._add_link(link, executor, None)\n"
+        "        for frame in queued:\n"
+        '            executor.link.queue.put("queued", frame)\n'
+        "            self._with_output[link] = None\n",
+        kind="world",
+        seeds=50,
+    ),
+    Mutant(
+        name="new-stream-without-executor",
+        rule="A new stream needs an executor that is there.",
+        path=_RENDEZVOUS,
+        old="        if source.executor.link is None and not peer_known:\n",
+        new="        if False:\n",
+        kind="world",
+        seeds=25,
+    ),
+    Mutant(
+        name="executor-waited-for-ever",
+        rule="A suspended route waits no longer than `executor_grace`.",
+        path=_ROUTES,
+        old="now + self._config.executor_grace",
+        new="now + 1e9",
+        kind="world",
+        seeds=25,
+    ),
+    Mutant(
+        name="executor-not-waited-for",
+        rule="A suspended route waits `executor_grace` for the executor.",
+        path=_ROUTES,
+        old="now + self._config.executor_grace",
+        new="now + 0.1",
         kind="world",
         seeds=25,
     ),

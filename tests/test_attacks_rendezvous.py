@@ -3,13 +3,15 @@
 Alice attacks; Bob has a stream to the same executor, which must not notice (see `attackkit`).
 """
 
+from collections import Counter
+
 import pytest
 
-from attackkit import BYSTANDER, PER_STREAM, RelayTarget
+from attackkit import BYSTANDER, PER_ENDED_ID, PER_STREAM, RelayTarget
 from rendezvous_net import EXECUTOR, HARNESS, HARNESS_2, MIB, A, data, heartbeat, resume
 from sansrelay import FrameCause, RelayConfig, ResetReason
 from sansrelay.frames import AckFrame, DataFrame, Frame, HandshakeFrame, ResetFrame, ResumeFrame
-from sansrelay.rendezvous import DropCause, RendezvousEvent, RouteOpened
+from sansrelay.rendezvous import DropCause, LinkRefusal, RendezvousEvent, RouteOpened
 
 
 def one_of_each(stream_id: str) -> list[Frame]:
@@ -24,9 +26,9 @@ def one_of_each(stream_id: str) -> list[Frame]:
     ]
 
 
-def reliable() -> RelayTarget:
+def reliable(**config: float) -> RelayTarget:
     """Alice has a stream of her own, reliable in both directions."""
-    target = RelayTarget()
+    target = RelayTarget(**config)
     target.net.open(harness=True, executor=True)
     return target
 
@@ -92,13 +94,20 @@ def test_open_flood() -> None:
 
 @pytest.mark.parametrize("by", [HARNESS, EXECUTOR])
 def test_reset_flood(by: int) -> None:
-    target = reliable()
-    toll = target.attack((ResetFrame(f"new {n}", 0, 0, "closed") for n in range(300)), by=by)
-    assert (toll.got, toll.passed) == ({}, {})
-    assert toll.dropped == {DropCause.NO_ROUTE: 300}
+    target = reliable(max_ended_routes=100)
+    toll = target.attack(
+        (ResetFrame(f"new {n}", 0, 0, "closed") for n in range(300)),
+        by=by,
+        allowance=100 * PER_ENDED_ID,
+    )
+    if by == HARNESS:  # whose streams may have had their routes elsewhere
+        assert (toll.got, toll.passed, toll.dropped) == ({}, {"reset closed": 300}, {})
+    else:
+        assert (toll.got, toll.passed) == ({}, {})
+        assert toll.dropped == {DropCause.NO_ROUTE: 300}
     toll = target.attack([ResetFrame(A, 0, 0, "closed")] * 300, by=by)
     assert (toll.got, toll.passed) == ({}, {"reset closed": 1})
-    assert toll.dropped == {DropCause.NO_ROUTE: 299}
+    assert toll.dropped == {DropCause.ENDED_ROUTE: 299}
 
 
 @pytest.mark.parametrize("by", [HARNESS, EXECUTOR])
@@ -136,19 +145,79 @@ def test_more_than_a_slow_reader_takes_of_a_basic_stream(by: int) -> None:
     toll = target.attack((data(1, bytes(1000)) for _ in range(245)), by=by, reading=False)
     # Nothing may be left out of it: both sides are told that it is over.
     assert toll.passed["reset slow_consumer"] == 1
-    assert toll.got == {"reset slow_consumer": 1}
     assert toll.dropped[DropCause.STREAM_QUEUE_FULL] == 1
+    # A harness that does not hear is told again; an executor would have to ask.
+    late = toll.dropped.get(DropCause.ENDED_ROUTE, 0)
+    assert late == 245 - toll.passed["data"] - toll.dropped[DropCause.SLOW_CONSUMER] - 1 > 0
+    assert toll.got == {"reset slow_consumer": 1 + (late if by == HARNESS else 0)}
     assert 230 < toll.dropped[DropCause.SLOW_CONSUMER] < 245
 
 
-def test_revived_id() -> None:
-    target = reliable()
+@pytest.mark.parametrize("by", [HARNESS, EXECUTOR])
+def test_revived_id(by: int) -> None:
+    target = reliable(resets_per_second=10)
     life: list[Frame] = [ResetFrame(A, 0, 0, "closed"), resume(), data()]
-    toll = target.attack(life * 100)
-    # The rendezvous remembers no ids; the executor does, and answers with its reset.
-    assert toll.passed == {"reset closed": 100, "question": 100, "data": 100}
+    toll = target.attack(life * 100, by=by)
+    assert toll.passed == {"reset closed": 1}
+    assert toll.got == {"reset closed": 10}
+    assert toll.dropped == {DropCause.ENDED_ROUTE: 299}
+    # An executor is told if it asks, a harness for its data too.
+    asked = 200 if by == HARNESS else 100
+    assert target.net.r.stats().resets_suppressed == asked - 10
+    assert target.net.r.stats().routes == 1
+
+
+def test_open_and_reset_flood() -> None:
+    target = reliable(max_ended_routes=50, resets_per_second=10)
+    target.attack([ResetFrame(A, 0, 0, "closed")])
+    toll = target.attack(
+        (
+            frame
+            for number in range(300)
+            for frame in (resume(stream_id=f"new {number}"), ResetFrame(f"new {number}", 0, 0, "x"))
+        ),
+        allowance=50 * PER_STREAM,
+    )
+    assert toll.passed == {"question": 300, "reset x": 300}
     assert (toll.got, toll.dropped) == ({}, {})
-    assert target.net.r.stats().routes == 2
+    assert target.net.r.stats().ended_routes == 50
+    # What was remembered before is pushed out: its late frames make a route again.
+    toll = target.attack([data()])
+    assert (toll.passed, toll.dropped) == ({"data": 1}, {})
+
+
+def test_many_slow_readers() -> None:
+    target = RelayTarget(**SMALL_QUEUES, total_queue_size=MIB)
+    net = target.net
+    names = [f"slow {number}" for number in range(20)]
+    for link, name in enumerate(names, start=100):
+        net.harness(link, "alice")
+        assert net.passes(link, EXECUTOR, resume(stream_id=name))
+        assert net.passes(EXECUTOR, link, resume(stream_id=name))
+    toll = target.attack(
+        (data(seq, bytes(1000), name) for seq in range(200) for name in names),
+        by=EXECUTOR,
+        allowance=MIB + MIB // 10 + 64 * 1024,
+    )
+    queued = net.r.stats().bytes_queued
+    assert MIB * 0.9 < queued < MIB
+    assert toll.got == {}
+    # Side by side they leave one part in 21, which the bystander's frames fit into.
+    dropped = toll.dropped.pop(DropCause.TOTAL_QUEUE_FULL)
+    assert toll.dropped == {}
+    assert 20 * 200 - dropped == pytest.approx(queued / 1100, rel=0.05)
+
+
+def test_link_flood() -> None:
+    target = RelayTarget(max_links_per_principal=10)
+    net = target.net
+    refusals = Counter(
+        net.harness(100 + number, "alice", f"id {number % 7}") for number in range(300)
+    )
+    # One is hers already.
+    assert refusals == {None: 9, LinkRefusal.TOO_MANY_PRINCIPAL_LINKS: 291}
+    assert net.r.stats().harness_links == 11
+    assert net.harness(500, "bob") is None
 
 
 def test_stale_resume() -> None:

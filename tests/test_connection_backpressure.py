@@ -216,7 +216,7 @@ def test_a_stream_beyond_its_receive_window_in_bytes_drops_and_counts(role: Role
 
 
 def test_the_receive_buffer_of_a_connection_is_shared_and_each_stream_still_moves() -> None:
-    config = RelayConfig(receive_buffer_size=100, max_message_size=100, segment_size=50)
+    config = RelayConfig(receive_buffer_size=800, max_message_size=100, segment_size=50)
     wire = Wire(Role.HARNESS, config)
     for sid in "ab":
         wire.conn.open_stream(sid)

@@ -24,7 +24,7 @@ from sansrelay import (
     StreamState,
 )
 from sansrelay.codec import encode_frame
-from sansrelay.config import MAX_SEQ
+from sansrelay.config import MAX_SEQ, SEGMENT_OVERHEAD
 from sansrelay.frames import DataFrame, Frame, ResetFrame
 from sansrelay.testing import RelayPair
 from wirekit import (
@@ -79,7 +79,11 @@ def test_an_acceptor_has_at_most_max_streams(frame: Frame) -> None:
     assert wire.talk(frame) == [reset("too_many_streams", sid="c")]
     assert wire.events() == []
     assert wire.conn.stats().streams_live == 2
-    assert wire.conn.stats().bytes_held == 1  # of b
+    assert wire.conn.stats().bytes_held == 1 + SEGMENT_OVERHEAD  # of b
+    assert wire.conn.stats().dropped == {
+        FrameCause.TOO_MANY_STREAMS: 1,
+        FrameCause.UNKNOWN_STREAM: 1,  # what was held for it
+    }
     # The id is used up, even when there is room again.
     wire.give(reset("closed", sid="a"))
     assert wire.talk(frame) == [reset("too_many_streams", sid="c")]
@@ -104,15 +108,15 @@ def test_segments_that_wait_for_their_opening_are_limited() -> None:
     wire = Wire(Role.EXECUTOR, RelayConfig(opening_window_segments=3))
     wire.give(*[data(seq) for seq in range(1, 6)])
     assert wire.conn.stats().dropped == {FrameCause.BUFFER_FULL: 2}
-    assert wire.conn.stats().bytes_held == 3
+    assert wire.conn.stats().bytes_held == 3 + 3 * SEGMENT_OVERHEAD
     assert wire.talk(resume(1, PEER)) == [resume(1, ACCEPTED, PEER, bits=0b111)]
 
 
 def test_bytes_that_wait_for_their_opening_are_limited_over_all_ids() -> None:
-    wire = Wire(Role.EXECUTOR, RelayConfig(unconfirmed_buffer_size=100))
+    wire = Wire(Role.EXECUTOR, RelayConfig(unconfirmed_buffer_size=100 + 2 * SEGMENT_OVERHEAD))
     wire.give(data(1, b"x" * 60, sid="a"), data(1, b"x" * 60, sid="b"), data(1, b"x", sid="c"))
     assert wire.conn.stats().dropped == {FrameCause.BUFFER_FULL: 1}
-    assert wire.conn.stats().bytes_held == 61
+    assert wire.conn.stats().bytes_held == 61 + 2 * SEGMENT_OVERHEAD
 
 
 def test_each_id_has_its_own_deadline() -> None:
@@ -155,7 +159,7 @@ def test_a_flood_of_refused_ids_does_not_grow_anything() -> None:
         wire.give(resume(1, PEER, sid=f"r{number}"), data(2, sid=f"d{number}"))
     stats = wire.conn.stats()
     assert (stats.streams_live, stats.streams_ended_remembered) == (1, 10)
-    assert stats.bytes_held == 3
+    assert stats.bytes_held == 3 + 3 * SEGMENT_OVERHEAD
     assert len(wire.sent()) <= 2 * 10
 
 
@@ -607,3 +611,45 @@ def test_a_message_is_bytes_and_nothing_else(message: object) -> None:
         conn.send_data("s", message)  # type: ignore[arg-type]
     assert caught.value.cause is LocalCause.BAD_ARGUMENT
     assert conn.send_data("s", b"fine") == 1
+
+
+def closed_link() -> Wire:
+    wire = open_opener()
+    wire.cut()
+    return wire
+
+
+def received(count: int) -> Wire:
+    """An opener that has taken that many segments."""
+    wire = open_opener()
+    wire.give(*[data(seq) for seq in range(1, count + 1)])
+    return wire
+
+
+@pytest.mark.parametrize(
+    ("prepare", "frame", "cause"),
+    [
+        (open_opener, ack(5), FrameCause.ACK_BEYOND_SENT),
+        (open_opener, resume(1, PEER, 0x99), FrameCause.FOREIGN_INCARNATION),
+        (open_opener, resume(0), FrameCause.NOT_DECISIVE),
+        (open_opener, handshake(), FrameCause.HANDSHAKE_UNSUPPORTED),
+        (opening, ack(), FrameCause.NOT_DECISIVE),
+        (unconfirmed, heartbeat(), FrameCause.NOT_CONFIRMED),
+        (basic_opener, heartbeat(), FrameCause.NOT_ON_BASIC),
+        (closed_link, heartbeat(), FrameCause.NO_LINK),
+        (lambda: received(1), data(1), FrameCause.DUPLICATE),
+        (lambda: received(3), resume(1, PEER, OWN), FrameCause.STALE_RESUME),
+        (lambda: Wire(Role.EXECUTOR), ack(), FrameCause.UNKNOWN_STREAM),
+        (
+            lambda: unconfirmed(RelayConfig(unconfirmed_buffer_size=10_000)),
+            data(1, bytes(20_000)),
+            FrameCause.BUFFER_FULL,
+        ),
+    ],
+)
+def test_every_dropped_frame_counts(
+    prepare: Callable[[], Wire], frame: Frame, cause: FrameCause
+) -> None:
+    wire = prepare()
+    wire.give(frame, frame, frame)
+    assert wire.conn.stats().dropped == {cause: 3}

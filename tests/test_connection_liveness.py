@@ -141,6 +141,20 @@ def test_an_unanswered_heartbeat_is_silence(role: Role) -> None:
     assert len(wire.events_of(PeerSilent)) == 1
 
 
+@both_roles
+def test_silence_counts_from_the_opening_of_the_link(role: Role) -> None:
+    wire = open_end(role, RelayConfig(silence_timeout=20))
+    wire.conn.send_data(SID, b"x")
+    wire.sent()
+    wire.cut()
+    wire.wait(60)
+    wire.join()
+    wire.wait(19.9)
+    assert wire.events_of(PeerSilent) == [], "without a link nobody can be heard"
+    wire.wait(0.2)
+    assert wire.events_of(PeerSilent) == [PeerSilent(stream_id=SID, silence=20)]
+
+
 def test_silence_is_said_of_a_stream_that_is_opening() -> None:
     wire = opening()
     wire.wait(100)
@@ -185,6 +199,31 @@ def test_an_opening_that_nobody_answers_is_given_up() -> None:
     end = wire.log[-1]
     assert isinstance(end, StreamReset)
     assert end.unknown == range(1, 2)
+
+
+def test_a_stream_is_given_up_if_no_link_ever_comes() -> None:
+    wire = Wire(Role.HARNESS, GIVING_UP, link=False, start=5)
+    wire.wait(5)
+    wire.conn.open_stream(SID)
+    wire.conn.send_data(SID, b"x")
+    wire.sent()
+    assert wire.conn.next_timeout() == 310
+    wire.wait(400)
+    (end,) = wire.events_of(StreamReset)
+    assert (end.known_reason, end.by) == (ResetReason.TIMEOUT, EndedBy.LOCAL)
+    assert end.never_sent == range(1, 2)
+
+
+def test_the_wait_for_the_first_link_counts() -> None:
+    wire = Wire(Role.HARNESS, GIVING_UP, link=False)
+    wire.conn.open_stream(SID)
+    wire.conn.open_stream("given up at once")
+    wire.conn.reset_stream("given up at once")
+    wire.events()
+    wire.log.clear()
+    wire.wait(100)
+    wire.join()
+    assert gives_up_at(wire) == 300
 
 
 def test_an_opening_is_given_up_across_link_losses() -> None:

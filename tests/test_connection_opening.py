@@ -17,6 +17,7 @@ from sansrelay import (
     StreamReset,
     StreamState,
 )
+from sansrelay.config import SEGMENT_OVERHEAD
 from sansrelay.frames import AckFrame, DataFrame, Frame, HeartbeatFrame, ResumeFrame
 from wirekit import (
     ACCEPTED,
@@ -295,7 +296,7 @@ def test_an_unconfirmed_acceptor_asks_at_the_pace_of_the_rto_until_confirmed() -
 
 
 def test_held_data_is_reported_and_dropped_data_is_not() -> None:
-    wire = unconfirmed(RelayConfig(unconfirmed_buffer_size=10))
+    wire = unconfirmed(RelayConfig(unconfirmed_buffer_size=10 + 2 * SEGMENT_OVERHEAD))
     wire.give(data(1, b"x" * 4), data(2, b"y" * 7), data(3, b"z" * 6), data(4, b"w"))
     assert wire.conn.stats().dropped == {FrameCause.BUFFER_FULL: 2}
     (question,) = wire.wait(1)
@@ -311,7 +312,7 @@ def test_held_data_is_reported_and_dropped_data_is_not() -> None:
 
 
 def test_the_budget_of_unconfirmed_streams_is_shared_and_given_back() -> None:
-    config = RelayConfig(unconfirmed_buffer_size=10)
+    config = RelayConfig(unconfirmed_buffer_size=10 + SEGMENT_OVERHEAD)
     wire = Wire(Role.EXECUTOR, config)
     wire.give(resume(1, PEER, sid="a"), resume(1, PEER, sid="b"), resume(1, PEER, sid="c"))
     wire.give(data(1, b"x" * 8, sid="a"), data(1, b"x" * 8, sid="b"))
@@ -326,7 +327,7 @@ def test_the_budget_of_unconfirmed_streams_is_shared_and_given_back() -> None:
 
 
 def test_the_end_of_a_confirmed_stream_gives_nothing_to_the_unconfirmed() -> None:
-    wire = open_acceptor(RelayConfig(unconfirmed_buffer_size=10))
+    wire = open_acceptor(RelayConfig(unconfirmed_buffer_size=10 + SEGMENT_OVERHEAD))
     wire.give(data(1, b"x" * 8))
     wire.conn.reset_stream(SID)
     wire.give(resume(1, PEER, sid="b"), data(1, b"x" * 8, sid="b"), data(2, b"x" * 8, sid="b"))
@@ -573,7 +574,7 @@ def test_data_whose_opening_follows_in_time_is_kept() -> None:
 def test_data_whose_opening_does_not_follow_is_answered_with_a_reset() -> None:
     wire = Wire(Role.EXECUTOR)
     wire.give(data(1))
-    assert wire.conn.stats().bytes_held == 1
+    assert wire.conn.stats().bytes_held == 1 + SEGMENT_OVERHEAD
     assert [(at, frame) for at, frame in wire.timeline(10)] == [(2, UNKNOWN)]
     assert wire.conn.stats().bytes_held == 0
     assert wire.conn.next_timeout() is None
@@ -591,7 +592,7 @@ def test_data_without_an_opening_dies_with_its_link_or_a_reset() -> None:
     wire = Wire(Role.EXECUTOR)
     wire.give(data(1), data(1, sid="other"))
     wire.give(reset("cancelled", sid="other"))
-    assert wire.conn.stats().bytes_held == 1
+    assert wire.conn.stats().bytes_held == 1 + SEGMENT_OVERHEAD
     wire.cut()
     assert wire.conn.stats().bytes_held == 0
     wire.conn.link_opened(wire.clock())
@@ -618,7 +619,7 @@ def test_nothing_is_delivered_after_a_bad_segment_that_waited() -> None:
 def test_the_confirmation_makes_an_ack_of_what_was_held_due() -> None:
     wire = unconfirmed()
     wire.give(data(1), resume(2, PEER, ACCEPTED, True))
-    assert wire.events_of(AckDue) == [AckDue(stream_id=SID, cause=AckCause.COUNT)]
+    assert wire.events_of(AckDue) == [AckDue(stream_id=SID, cause=AckCause.CONFIRMATION)]
     assert of_kind(AckFrame, wire.sent()) == [ack(0, 1)]
 
 
@@ -639,3 +640,21 @@ def test_a_heartbeat_goes_out_on_an_accepted_stream_that_was_confirmed_at_once()
 def test_an_answer_is_never_answered() -> None:
     assert open_opener().talk(resume(1, PEER, OWN, True)) == []
     assert open_acceptor().talk(resume(1, PEER, ACCEPTED, True)) == []
+
+
+def test_a_confirmation_that_data_overtook_confirms() -> None:
+    wire = unconfirmed()
+    wire.give(data(1, b"x"), resume(1, PEER, ACCEPTED, True))
+    assert wire.state is StreamState.OPEN
+    assert [event.data for event in wire.events_of(DataReceived)] == [b"x"]
+
+
+def test_held_data_that_is_given_up_is_counted() -> None:
+    wire = Wire(Role.EXECUTOR)
+    wire.give(data(1, sid="a"), data(2, sid="a"), data(1, sid="b"), data(0, sid="b"))
+    assert wire.conn.stats().dropped == {FrameCause.UNKNOWN_STREAM: 1}
+    wire.wait(3)
+    assert wire.conn.stats().dropped == {FrameCause.UNKNOWN_STREAM: 3}
+    wire.give(data(1, sid="c"))
+    wire.cut()
+    assert wire.conn.stats().dropped == {FrameCause.UNKNOWN_STREAM: 3, FrameCause.NO_LINK: 1}

@@ -22,6 +22,7 @@ from sansrelay import (
     StreamReset,
     StreamState,
 )
+from sansrelay.config import SEGMENT_OVERHEAD
 from sansrelay.frames import Frame
 from wirekit import (
     OWN,
@@ -263,6 +264,15 @@ def test_a_segmented_message_of_a_basic_peer_is_dropped_and_the_stream_goes_on(r
 
 
 @pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("frame", [ack(1), heartbeat(1)])
+def test_acks_and_heartbeats_on_a_basic_stream_are_counted(role: Role, frame: Frame) -> None:
+    wire = basic_end(role)
+    assert wire.talk(frame) == []
+    assert wire.state is StreamState.OPEN
+    assert wire.conn.stats().dropped == {FrameCause.NOT_ON_BASIC: 1}
+
+
+@pytest.mark.parametrize("role", Role)
 def test_a_basic_message_that_is_too_large_ends_the_stream(role: Role) -> None:
     wire = basic_end(role, RelayConfig(max_message_size=100, segment_size=100))
     assert wire.talk(data(1, b"x" * 101)) == [reset("message_too_large")]
@@ -271,7 +281,7 @@ def test_a_basic_message_that_is_too_large_ends_the_stream(role: Role) -> None:
 
 @pytest.mark.parametrize("role", Role)
 def test_a_basic_peer_that_sends_more_than_is_read_ends_as_slow_consumer(role: Role) -> None:
-    wire = basic_end(role, RelayConfig(basic_buffer_size=10))
+    wire = basic_end(role, RelayConfig(basic_buffer_size=10 + 2 * SEGMENT_OVERHEAD))
     wire.give(data(1, b"x" * 6), data(2, b"x" * 4))
     wire.conn.consume(SID, 1)
     wire.give(data(3, b"x" * 6))
@@ -393,6 +403,7 @@ def test_a_reliable_only_acceptor_refuses_a_basic_peer(frame: Frame) -> None:
     wire = Wire(Role.EXECUTOR, RELIABLE)
     wire.give(data(4))
     assert wire.talk(frame) == [reset("profile_refused")]
+    assert wire.conn.stats().dropped[FrameCause.PROFILE_REFUSED] == 1
     assert wire.events() == []
     assert wire.talk(data(1)) == [reset("profile_refused")]
     assert wire.wait(10) == []

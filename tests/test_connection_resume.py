@@ -279,6 +279,94 @@ def test_a_question_that_crosses_ours_on_the_same_link_shows_nothing_to_be_missi
 
 
 @both_roles
+def test_the_answer_counts_although_a_question_has_crossed_ours(role: Role) -> None:
+    # Both ends miss something, have measured nothing, and ask at the same moment.
+    wire = with_data(role, 1)
+    own = own_of(role)
+    assert wire.wait(1) == [resume(2, own, PEER)]
+    wire.give(resume(2, PEER, own))
+    assert seqs(wire.sent()) == [], "the peer may have put it before our data came"
+    wire.give(resume(2, PEER, own, True))
+    assert seqs(wire.sent()) == [1]
+
+
+@both_roles
+def test_an_answer_to_a_question_on_the_old_link_counts_for_nothing(role: Role) -> None:
+    wire = with_data(role, 1)
+    own = own_of(role)
+    wire.wait(1)
+    relink(wire)
+    wire.give(resume(2, PEER, own, True))
+    assert seqs(wire.sent()) == [1]
+    wire.conn.send_data(SID, b"new")
+    wire.sent()
+    wire.give(resume(2, PEER, own, True))
+    assert seqs(wire.sent()) == []
+
+
+@both_roles
+def test_what_came_while_the_gate_was_closed_is_reported_once_it_opens(role: Role) -> None:
+    wire = open_end(role)
+    relink(wire)
+    wire.give(data(1))
+    wire.wait(0.5)  # the ack delay passes
+    wire.give(resume(2, PEER, own_of(role), True))
+    assert of_kind(AckFrame, wire.wait(0.5)) == [ack(0, 1)]
+
+
+@both_roles
+def test_a_heartbeat_that_came_while_the_gate_was_closed_is_answered_once_it_opens(
+    role: Role,
+) -> None:
+    wire = open_end(role)
+    relink(wire)
+    wire.give(heartbeat(), resume(1, PEER, own_of(role), True))
+    assert of_kind(AckFrame, wire.wait(0.5)) == [ack()]
+
+
+@both_roles
+def test_a_resume_that_names_nobody_does_not_open_the_gate(role: Role) -> None:
+    wire = open_end(role)
+    relink(wire)
+    wire.give(resume(1, PEER))
+    assert wire.state is StreamState.RESUMING
+
+
+@both_roles
+def test_an_outage_is_no_round_trip(role: Role) -> None:
+    wire = with_data(role, 1)
+    wire.cut()
+    wire.wait(60)
+    wire.join()
+    wire.give(resume(1, PEER, own_of(role), True, ack=1))
+    wire.conn.send_data(SID, b"x")
+    wire.sent()
+    first = wire.timeline(5)[0][0]
+    assert first == 61, "the time-out is that of the start"
+
+
+@both_roles
+def test_the_back_off_ends_with_the_link(role: Role) -> None:
+    wire = open_end(role)
+    relink(wire)
+    wire.wait(10)
+    relink(wire)
+    assert [at - 10 for at, _ in wire.timeline(4)] == [1, 3]
+
+
+@both_roles
+def test_a_second_copy_of_an_answer_does_not_put_the_timer_off(role: Role) -> None:
+    wire = with_data(role, 1)
+    own = own_of(role)
+    relink(wire)
+    wire.give(resume(1, PEER, own, True, bits=0))
+    wire.sent()
+    wire.wait(0.9)
+    wire.give(resume(1, PEER, own, True))
+    assert [at for at, _ in wire.timeline(0.5)] == [1]
+
+
+@both_roles
 def test_a_lost_repetition_is_found_by_the_next_resume(role: Role) -> None:
     wire = with_data(role, 1)
     for attempt in (2, 3, 4):

@@ -43,7 +43,26 @@ def test_the_oldest_is_forgotten_first() -> None:
         ended.add(reset(stream_id), owed=True)
     assert remembered(ended, "abcde") == "cde"
     assert len(ended) == 3
-    assert owed(ended) == ["c", "d", "e"], "what is forgotten is not owed any more"
+    assert len(owed(ended)) == 4
+
+
+def test_a_reset_that_never_left_outlives_the_memory_of_its_id() -> None:
+    ended = make(size=1)
+    for stream_id in "ab":
+        ended.add(reset(stream_id), owed=True)
+    assert remembered(ended, "ab") == "b"
+    assert sorted(owed(ended)) == ["a", "b"], "a peer that does not ask would never learn of it"
+    ended.add(reset("c"), owed=True)
+    owed(ended)
+    ended.add(reset("d"), owed=False)
+    assert owed(ended) == [], "it has left"
+
+
+def test_resets_that_never_left_are_bounded() -> None:
+    ended = make(size=3)
+    for number in range(100):
+        ended.add(reset(str(number)), owed=True)
+    assert len(owed(ended)) <= 2 * 3
 
 
 def test_an_id_is_forgotten_when_its_time_is_over() -> None:

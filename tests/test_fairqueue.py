@@ -1,18 +1,26 @@
 """The bounded, fair queue of one link."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sansrelay.fairqueue import FRAME_COST, QUANTUM, STREAM_COST, FairQueue, Full
+from sansrelay.fairqueue import FRAME_COST, QUANTUM, STREAM_COST, FairQueue, Full, Pool
 
 PLENTY = 1 << 40
 
 
-def make(limit: int = 1 << 30, stream_limit: int = 1 << 30, reserve: int = 0) -> FairQueue:
-    return FairQueue(limit=limit, stream_limit=stream_limit, reserve=reserve)
+def make(
+    limit: int = 1 << 30,
+    stream_limit: int = 1 << 30,
+    reserve: int = 0,
+    pool: Pool | None = None,
+) -> FairQueue:
+    return FairQueue(
+        limit=limit, stream_limit=stream_limit, reserve=reserve, pool=pool or Pool(PLENTY)
+    )
 
 
 def cost(*frames: bytes) -> int:
@@ -170,7 +178,8 @@ def test_clear_counts_frames() -> None:
 )
 def test_bounds_and_order_hold_under_any_use(steps: list[tuple[str, str, int]]) -> None:
     limit, reserve = 12_000, 1000
-    queue = make(limit, 6000, reserve)
+    pool = Pool(limit)
+    queue = make(limit, 6000, reserve, pool)
     model: dict[str, list[bytes]] = {name: [] for name in "abcd"}
     for number, (step, name, size) in enumerate(steps):
         frame = name.encode() + number.to_bytes(2, "big") + bytes(size)
@@ -195,3 +204,151 @@ def test_bounds_and_order_hold_under_any_use(steps: list[tuple[str, str, int]]) 
             model[name].clear()
         assert queue.size == sum(cost(*frames) for frames in model.values() if frames)
         assert queue.size <= limit + reserve
+        assert queue.size - reserve <= pool.used <= min(limit, queue.size)
+
+
+# -- several links
+
+
+def fill(queue: FairQueue, frame: bytes, stream_id: str = "a") -> Full:
+    """Put a frame until a bound forbids it; which one that is."""
+    while (full := queue.put(stream_id, frame)) is None:
+        pass
+    return full
+
+
+FRAME = b"x" * (1000 - FRAME_COST)
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 9])
+def test_links_that_stand_still_leave_one_part_of_the_pool(stopped: int) -> None:
+    pool = Pool(1_000_000)
+    links = [make(pool=pool) for _ in range(stopped)]
+    while None in {link.put("a", FRAME) for link in links}:
+        pass
+    assert pool.free == pytest.approx(pool.limit / (stopped + 1), abs=2 * (1000 + STREAM_COST))
+    # One more takes half of that, at most, and none of the others any more.
+    late = make(pool=pool)
+    before = pool.free
+    assert fill(late, FRAME) is Full.TOTAL
+    assert late.size == pytest.approx(before / 2, abs=1000 + STREAM_COST)
+    assert {link.put("a", FRAME) for link in links} == {Full.TOTAL}
+    assert pool.used == late.size + sum(link.size for link in links) <= pool.limit
+
+
+def test_the_bound_of_the_pool_is_exact() -> None:
+    # Half of it for the one link that there is: two frames fit, to the byte.
+    size = cost(FRAME, FRAME)
+    for limit, expected in ((2 * size - 1000, None), (2 * size - 1001, Full.TOTAL)):
+        queue = make(pool=Pool(limit))
+        assert queue.put("a", FRAME) is None
+        assert queue.put("a", FRAME) is expected
+
+
+def test_an_empty_link_takes_what_is_free_and_not_more() -> None:
+    for limit, expected in ((cost(FRAME), None), (cost(FRAME) - 1, Full.TOTAL)):
+        assert make(pool=Pool(limit)).put("a", FRAME) is expected
+
+
+def test_a_new_stream_on_a_link_does_not_evade_the_pool() -> None:
+    pool = Pool(100_000)
+    queue = make(pool=pool)
+    assert fill(queue, FRAME) is Full.TOTAL
+    assert queue.put("b", FRAME) is Full.TOTAL
+    assert make(pool=pool).put("b", FRAME) is None
+
+
+def test_the_nearer_bound_is_named_first() -> None:
+    queue = make(limit=cost(FRAME), stream_limit=1, pool=Pool(cost(FRAME)))
+    assert queue.put("a", FRAME) is None
+    assert queue.put("a", FRAME) is Full.STREAM
+    assert queue.put("b", FRAME) is Full.LINK
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        lambda queue: queue.take(PLENTY),
+        lambda queue: list(iter(lambda: queue.take(1), [])),
+        lambda queue: [queue.discard("a"), queue.discard("b")],
+        lambda queue: queue.clear(),
+    ],
+    ids=["take", "take in steps", "discard", "clear"],
+)
+def test_an_emptied_link_gives_all_back(empty: Callable[[FairQueue], object]) -> None:
+    pool = Pool(20_000)
+    queue = make(limit=10_000, reserve=1500, pool=pool)
+    for _ in range(2):
+        fill(queue, FRAME)
+        queue.put("b", FRAME)
+        while queue.put_reserved("b", b"r"):
+            pass
+        assert queue.size > 10_000
+        assert pool.used == 10_000
+        empty(queue)
+        assert (queue.size, pool.used) == (0, 0)
+
+
+def test_reserved_frames_pass_a_pool_that_is_used_up() -> None:
+    pool = Pool(10_000)
+    stopped, idle = make(pool=pool), make(reserve=2 * cost(b"r"), pool=pool)
+    fill(stopped, FRAME)
+    pool.used = pool.limit  # by others
+    assert idle.put("a", b"") is Full.TOTAL
+    assert [idle.put_reserved(name, b"r") for name in "abc"] == [True, True, False]
+    assert pool.used == pool.limit
+    # What is taken makes room in the reserve first: it is for what can't wait.
+    idle.take(1)
+    assert pool.used == pool.limit
+    assert idle.put_reserved("c", b"r")
+
+
+def test_the_room_of_a_reserve_is_not_used_by_frames() -> None:
+    frame = b"r" * (1000 - FRAME_COST)
+    pool = Pool(10_000)
+    queue = make(limit=3000 + STREAM_COST, reserve=2000, pool=pool)
+    for _ in range(5):
+        assert queue.put_reserved("a", frame)
+    queue.take(1)
+    # Four are left: one more than fits without the reserve.
+    assert queue.put("a", FRAME) is Full.LINK
+    assert pool.used == 3000 + STREAM_COST
+    queue.take(len(frame))
+    assert queue.put_reserved("a", frame)
+    assert pool.used == 3000 + STREAM_COST
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["put", "reserved", "take", "discard", "clear"]),
+            st.integers(0, 2),
+            st.sampled_from("ab"),
+            st.integers(0, 3000),
+        ),
+        max_size=80,
+    )
+)
+def test_the_pool_is_kept_to_under_any_use(steps: list[tuple[str, int, str, int]]) -> None:
+    pool = Pool(9000)
+    links = [make(6000, 5000, 1000, pool) for _ in range(3)]
+    for step, number, name, size in steps:
+        link = links[number]
+        if step == "put":
+            free = pool.free
+            if link.put(name, bytes(size)) is None:
+                assert link.size <= free
+        elif step == "reserved":
+            link.put_reserved(name, bytes(size))
+        elif step == "take":
+            link.take(size + 1)
+        elif step == "discard":
+            link.discard(name)
+        else:
+            link.clear()
+        assert 0 <= pool.used <= pool.limit
+        total = sum(each.size for each in links)
+        assert pool.used <= total <= pool.used + 3 * 1000
+    for link in links:
+        link.take(PLENTY)
+    assert pool.used == 0

@@ -74,6 +74,15 @@ def test_rest(liveness: Liveness) -> None:
     assert liveness.deadline(link_up=True) == (220.0, SILENCE)
 
 
+def test_a_new_link_begins_the_silence_anew(liveness: Liveness) -> None:
+    liveness.wait(100.0)
+    liveness.silence(120.0)
+    liveness.link_opened(200.0)
+    assert liveness.deadline(link_up=True) == (220.0, SILENCE)
+    assert liveness.silence(220.0) == 20.0
+    assert liveness.deadline(link_up=True) == (400.0, END), "which is not put off by it"
+
+
 def test_a_peer_that_is_given_up_first_is_not_called_silent() -> None:
     liveness = Liveness(RelayConfig(silence_timeout=20.0, resume_timeout=20.0))
     liveness.wait(100.0)

@@ -1,14 +1,17 @@
 """Data that came before its opening: held within bounds, for a while."""
 
-from sansrelay.config import RelayConfig
+from sansrelay.config import SEGMENT_OVERHEAD, RelayConfig
 from sansrelay.frames import DataFrame
 from sansrelay.pending import PendingData
+from sansrelay.receiver import Budget
+
+ONE = SEGMENT_OVERHEAD
 
 CONFIG = RelayConfig(
     max_pending_streams=3,
     pending_timeout=2.0,
     opening_window_segments=4,
-    unconfirmed_buffer_size=100,
+    unconfirmed_buffer_size=100 + 5 * ONE,
 )
 
 
@@ -17,7 +20,7 @@ def data(stream_id: str, seq: int = 1, size: int = 1) -> DataFrame:
 
 
 def make() -> PendingData:
-    return PendingData(CONFIG)
+    return PendingData(CONFIG, Budget(CONFIG.unconfirmed_buffer_size))
 
 
 def test_what_is_held_comes_back_as_it_came_and_once() -> None:
@@ -29,7 +32,7 @@ def test_what_is_held_comes_back_as_it_came_and_once() -> None:
     assert pending.take("a") == frames
     assert pending.take("a") == []
     assert pending.take("never heard of") == []
-    assert pending.size == 1
+    assert pending.size == 1 + ONE
     assert pending.take("b") == [data("b")]
     assert pending.size == 0
 
@@ -53,19 +56,30 @@ def test_segments_of_an_id_are_bounded() -> None:
 
 
 def test_bytes_of_all_ids_are_bounded() -> None:
-    pending = make()
+    budget = Budget(100 + 2 * ONE)
+    pending = PendingData(CONFIG, budget)
     assert pending.hold(data("a", size=60), 0.0)
     assert not pending.hold(data("b", size=41), 0.0)
     assert pending.hold(data("b", size=40), 0.0)
     assert not pending.hold(data("a", 2), 0.0)
-    assert pending.size == 100
+    assert pending.size == budget.used == 100 + 2 * ONE
     assert len(pending.take("a")) == 1
     assert pending.hold(data("b", 2, size=60), 0.0)
 
 
+def test_what_unconfirmed_streams_hold_counts_against_the_same_budget() -> None:
+    budget = Budget(100 + 2 * ONE)
+    pending = PendingData(CONFIG, budget)
+    budget.used = 60 + ONE
+    assert not pending.hold(data("a", size=41), 0.0)
+    assert pending.hold(data("a", size=40), 0.0)
+    pending.clear()
+    assert budget.used == 60 + ONE
+
+
 def test_an_id_whose_data_did_not_fit_has_its_deadline_all_the_same() -> None:
     pending = make()
-    assert not pending.hold(data("a", size=101), 1.0)
+    assert not pending.hold(data("a", size=101 + 5 * ONE), 1.0)
     assert pending.first() == (3.0, "a")
     assert pending.take("a") == []
 

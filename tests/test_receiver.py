@@ -5,19 +5,20 @@ from itertools import pairwise
 
 import pytest
 
-from sansrelay.config import MAX_SEQ, RelayConfig
+from sansrelay.config import MAX_SEQ, SEGMENT_OVERHEAD, RelayConfig
 from sansrelay.errors import FrameCause
 from sansrelay.frames import ACK_BITS, DataFrame
 from sansrelay.receiver import Budget, Receiver
 
 PLENTY = 1 << 40
+ONE = SEGMENT_OVERHEAD
 CONFIG = RelayConfig(
     segment_size=10,
     max_message_size=100,
     receive_window_segments=64,
     receive_window_bytes=200,
     receive_buffer_size=1000,
-    basic_buffer_size=250,
+    basic_buffer_size=250 + 3 * ONE,
 )
 
 
@@ -215,55 +216,101 @@ def test_held_bytes_are_those_not_consumed() -> None:
     budget = Budget(PLENTY)
     receiver = make(budget=budget)
     take(receiver, *cut(1, b"m" * 25)[:2], segment(5, b"12345"))
-    assert receiver.held_bytes == budget.used == 25
+    assert receiver.held_bytes == budget.used == 25 + ONE, "one came ahead of its turn"
     take(receiver, cut(1, b"m" * 25)[2])
-    assert receiver.held_bytes == budget.used == 30
+    assert receiver.held_bytes == budget.used == 30 + 2 * ONE, "one more was handed out"
     receiver.consume(1)
-    assert receiver.held_bytes == budget.used == 5
+    assert receiver.held_bytes == budget.used == 5 + ONE
 
 
-def test_budget_that_streams_share() -> None:
-    budget = Budget(50)
+def test_a_stream_may_hold_as_much_as_is_still_free() -> None:
+    budget = Budget(2 * (3 * ONE + 2 + 99))
     greedy, other = make(budget=budget), make(budget=budget)
-    take(greedy, segment(1, b"m" * 40))
-    assert refusal(greedy, segment(2, b"m" * 11)) is FrameCause.BUFFER_FULL
-    take(greedy, segment(2, b"m" * 10))
-    assert refusal(greedy, segment(3)) is FrameCause.BUFFER_FULL
-    assert budget.used == 50
-    greedy.consume(1)
-    take(other, segment(1, b"m" * 40))
-    assert budget.used == 50
+    take(greedy, segment(1))
+    assert refusal(greedy, segment(2, b"m" * 100)) is FrameCause.BUFFER_FULL
+    take(other, segment(1, b"m" * 100))
+    assert refusal(greedy, segment(2, b"m" * 99)) is FrameCause.BUFFER_FULL, "less is free now"
+    other.consume(1)
+    take(greedy, segment(2, b"m" * 99))
+    assert budget.used == 100 + 2 * ONE
 
 
-def test_each_stream_moves_however_full_the_budget_is() -> None:
+def test_slow_readers_never_take_all_of_the_budget() -> None:
+    budget = Budget(100 * ONE)
+    for _ in range(40):
+        slow = make(budget=budget)
+        seq = 2  # what is ahead of its turn waits as well
+        while slow.take(segment(seq), []) is None:
+            seq += 1
+        assert budget.used <= budget.limit // 2
+    assert take(make(budget=budget), segment(1)) == [b"m"]
+
+
+def test_one_stream_at_a_time_may_overdraw_the_budget() -> None:
     budget = Budget(50)
-    greedy, other, third = (make(budget=budget) for _ in range(3))
-    take(greedy, segment(1, b"m" * 50))
-    # One that holds nothing may take one segment, and what is next while its application keeps up.
-    take(other, segment(2, b"c"))
-    assert refusal(other, segment(3)) is FrameCause.BUFFER_FULL
-    frames = cut(1, b"m" * 30)
-    take(third, *frames[:2])
-    assert take(other, segment(1, b"b")) == [b"b", b"c"]
-    assert refusal(other, segment(3)) is FrameCause.BUFFER_FULL, "its application is behind"
-    assert take(third, frames[2]) == [b"m" * 30]
-    for receiver, messages in ((other, 2), (third, 1)):
-        receiver.consume(messages)
-        assert receiver.held_bytes == 0
-    assert budget.used == 50
+    large, other = make(budget=budget), make(budget=budget)
+    frames = cut(1, b"m" * 90)
+    take(large, *frames[:4])
+    assert refusal(other, segment(1)) is FrameCause.BUFFER_FULL, "it waits for the large message"
+    assert refusal(large, frames[5]) is FrameCause.BUFFER_FULL, "only what is next in order"
+    assert take(large, *frames[4:]) == [b"m" * 90]
+    assert refusal(large, segment(10)) is FrameCause.BUFFER_FULL, "its application is behind"
+    assert budget.used == 90 + ONE
+    large.consume(1)
+    assert take(other, *cut(1, b"m" * 30)) == [b"m" * 30]
+    other.consume(1)
+    assert (budget.used, budget.overdraft) == (0, 0)
+
+
+def test_what_is_overdrawn_takes_nothing_from_others() -> None:
+    budget = Budget(ONE + 50)
+    large, other = make(budget=budget), make(budget=budget)
+    frames = cut(1, b"m" * 90)
+    take(large, *frames[:-1])
+    assert budget.overdraft > 0
+    assert take(other, segment(1)) == [b"m"]
+    large.discard()
+    assert (budget.used, budget.overdraft) == (1 + ONE, 0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_budget_is_never_passed_by_more_than_one_message(seed: int) -> None:
+    rng = random.Random(seed)
+    budget = Budget(rng.choice([100, 1000, 3000]))
+    receivers = [make(budget=budget) for _ in range(rng.choice([2, 8, 40]))]
+    ahead = [cut_all([b"m" * rng.randint(1, 100)] * 30) for _ in receivers]
+    for _ in range(2000):
+        number = rng.randrange(len(receivers))
+        receiver, frames = receivers[number], ahead[number]
+        if rng.random() < 0.1 and receiver.unconsumed:
+            receiver.consume(rng.randint(1, receiver.unconsumed))
+        elif frames:
+            position = rng.choice([0, 0, 0, rng.randrange(len(frames))])
+            if receiver.take(frames[position], []) is None:
+                del frames[position]
+        assert budget.used <= budget.limit + CONFIG.max_message_size + ONE
+    for receiver in receivers:
+        receiver.discard()
+    assert (budget.used, budget.overdraft) == (0, 0)
+
+
+def test_a_message_in_tiny_segments_is_put_together() -> None:
+    receiver = make()
+    message = bytes(range(100))
+    assert take(receiver, *cut(1, message, 1)) == [message]
 
 
 def test_discard_returns_the_budget() -> None:
-    budget = Budget(1000)
+    budget = Budget(10_000)
     receiver = make(budget=budget)
     others = make(budget=budget)
     take(others, segment(1, b"m" * 7))
     take(receiver, segment(1), *cut(2, b"m" * 30)[:2], segment(9, b"early"))
-    assert budget.used == 33
+    assert budget.used == 33 + 3 * ONE
     receiver.discard()
-    assert (receiver.held_bytes, budget.used) == (0, 7)
+    assert (receiver.held_bytes, budget.used) == (0, 7 + ONE)
     receiver.discard()
-    assert budget.used == 7
+    assert budget.used == 7 + ONE
 
 
 # -- violations
@@ -355,7 +402,7 @@ def test_what_is_held_is_delivered_at_the_release() -> None:
     take(receiver, *frames[:4], hold=True)
     assert (receiver.ack, receiver.ack_bits(), receiver.unconsumed) == (0, 0b1111, 0)
     assert refusal(receiver, frames[0], hold=True) is FrameCause.DUPLICATE
-    assert receiver.held_bytes == 26
+    assert receiver.held_bytes == 26 + 4 * ONE
     ready: list[bytes] = []
     assert receiver.release(ready) is None
     assert ready == [b"a" * 15, b"b"]
@@ -382,10 +429,10 @@ def test_a_release_finds_violations() -> None:
 
 
 def test_holding_is_bounded_by_the_window_and_the_budget() -> None:
-    receiver = make(budget=Budget(30))
+    receiver = make(budget=Budget(2 * (30 + 3 * ONE)))
     assert refusal(receiver, segment(65), hold=True) is FrameCause.WINDOW_OVERRUN
-    take(receiver, segment(2, b"m" * 25), hold=True)
-    assert refusal(receiver, segment(1, b"m" * 6), hold=True) is FrameCause.BUFFER_FULL
+    take(receiver, segment(2, b"m" * 10), hold=True)
+    assert refusal(receiver, segment(1, b"m" * 11), hold=True) is FrameCause.BUFFER_FULL
 
 
 # -- basic profile
@@ -404,7 +451,7 @@ def basic(receiver: Receiver, *frames: DataFrame, any_first: bool = False) -> li
 def test_basic_in_order() -> None:
     receiver = make_basic()
     assert basic(receiver, segment(0), segment(1), segment(2)) == [None] * 3
-    assert (receiver.unconsumed, receiver.held_bytes) == (3, 3)
+    assert (receiver.unconsumed, receiver.held_bytes) == (3, 3 + 3 * ONE)
     receiver.consume(3)
     assert (receiver.unconsumed, receiver.held_bytes) == (0, 0)
 
@@ -472,6 +519,7 @@ class Model:
         self.ack = 0
         self.delivered = 0
         self.consumed = 0
+        self.overdraft = 0
 
     @property
     def next_seq(self) -> int:
@@ -481,7 +529,9 @@ class Model:
         return sum(len(self.frames[seq].payload) for seq in seqs)
 
     def held(self) -> int:
-        return self.size({seq for seq in self.got if seq > self.ends[self.consumed]})
+        kept = {seq for seq in self.got if seq > self.ends[self.consumed]}
+        whole = self.delivered - self.consumed
+        return self.size(kept) + ONE * (whole + sum(seq > self.next_seq for seq in kept))
 
     def refuses(self, seq: int, budget: int) -> FrameCause | None:
         if seq in self.got:
@@ -494,14 +544,19 @@ class Model:
         window = self.size({seq for seq in self.got if seq > self.ack})
         if window and window + size > self.config.receive_window_bytes:
             return FrameCause.WINDOW_OVERRUN
-        if self.held() and self.held() + size > budget:
+        if 2 * self.held() + size + ONE > budget // 2 + self.overdraft:
             return FrameCause.BUFFER_FULL
         return None
 
-    def take(self, seq: int) -> int:
+    def take(self, seq: int, budget: int) -> int:
         """Returns how many messages are delivered by it."""
         before, first = self.delivered, self.next_seq
+        size = len(self.frames[seq].payload)
+        if 2 * self.held() + size + ONE > budget + self.overdraft:
+            self.overdraft += size
         self.got.add(seq)
+        early = max(0, self.next_seq - first - 1)
+        self.overdraft = max(0, self.overdraft - ONE * early)
         for now in range(first, self.next_seq):
             if now in self.ends:
                 self.delivered += 1
@@ -512,7 +567,9 @@ class Model:
     def consume(self, messages: int) -> int:
         """Returns how far the ack moves."""
         before = self.ack
+        held = self.held()
         self.consumed += messages
+        self.overdraft = max(0, self.overdraft - (held - self.held()))
         self.ack = max(self.ack, self.ends[self.consumed])
         if self.consumed == self.delivered:
             self.ack = self.next_seq - 1
@@ -533,7 +590,7 @@ def test_against_the_model(seed: int) -> None:
         receive_buffer_size=100,
     )
     messages = [rng.randbytes(rng.choice([1, 5, 10, 11, 25, 90])) for _ in range(25)]
-    budget = Budget(rng.choice([100, 300]))
+    budget = Budget(rng.choice([100, 2000, 10_000]))
     receiver, model = Receiver(config, budget), Model(config, messages)
     delivered: list[bytes] = []
     acks = [0]
@@ -552,7 +609,7 @@ def test_against_the_model(seed: int) -> None:
             ready: list[bytes] = []
             assert receiver.take(model.frames[seq], ready) is expected
             if expected is None:
-                assert len(ready) == model.take(seq)
+                assert len(ready) == model.take(seq, budget.limit)
             delivered += ready
         assert receiver.ack == model.ack
         assert receiver.ack_bits() == model.bits()

@@ -124,11 +124,12 @@ def test_the_same_stream_id_under_two_executor_ids_is_two_streams(net: Net) -> N
 @pytest.mark.parametrize("frame", ONE_OF_EACH, ids=label)
 def test_which_frames_of_a_harness_make_a_route(net: Net, frame: Frame) -> None:
     makes = isinstance(frame, ResumeFrame | DataFrame | HandshakeFrame)
-    assert net.passes(HARNESS, EXECUTOR, frame) is makes
+    passes = makes or isinstance(frame, ResetFrame)
+    assert net.passes(HARNESS, EXECUTOR, frame) is passes
     assert net.r.stats().routes == makes
     opened = RouteOpened(executor_id="exec", stream_id=A, principal="alice", link=HARNESS)
     assert net.events() == ([opened] if makes else [])
-    assert net.dropped() == ({} if makes else {DropCause.NO_ROUTE: 1})
+    assert net.dropped() == ({} if passes else {DropCause.NO_ROUTE: 1})
     assert net.raw(HARNESS) == []
 
 
@@ -156,12 +157,13 @@ def test_a_reset_is_passed_on_and_ends_the_route(
     assert reliable.got(target) == [data(), reset("whatever they say")]
     assert reliable.events() == [ended("whatever they say", by)]
     assert reliable.r.stats().routes == 0
-    # Late frames of the executor go nowhere; the harness's make a route like any other.
+    # Late frames go nowhere, and make no route.
     reliable.send(EXECUTOR, data(), reset(), heartbeat())
     reliable.send(HARNESS, ack(), reset())
     assert reliable.raw(HARNESS) == reliable.raw(EXECUTOR) == []
-    assert reliable.dropped() == {DropCause.NO_ROUTE: 5}
-    assert reliable.passes(HARNESS, EXECUTOR, data(4))
+    assert not reliable.passes(HARNESS, EXECUTOR, data(4))
+    assert reliable.dropped() == {DropCause.ENDED_ROUTE: 6}
+    assert reliable.events() == []
 
 
 @pytest.mark.parametrize("reason", ["", " ", "x" * 257])
@@ -173,6 +175,23 @@ def test_what_no_endpoint_takes_for_a_reset_does_not_end_a_route(
     assert reliable.raw(EXECUTOR) == [wire]
     assert reliable.passes(EXECUTOR, HARNESS, data())
     assert reliable.events() == []
+
+
+def test_a_reset_without_a_route_is_remembered_for_its_principal(net: Net) -> None:
+    assert net.passes(HARNESS, EXECUTOR, reset("cancelled"))
+    net.send(HARNESS, resume())
+    assert net.got(HARNESS) == [reset("cancelled")]
+    net.harness(STRANGER, "bob")
+    net.send(STRANGER, resume())
+    assert net.got(STRANGER) == [reset("unknown_stream")]
+
+
+def test_resets_without_a_route_and_without_an_executor_are_dropped() -> None:
+    net = Net()
+    net.harness()
+    net.send(HARNESS, *[reset(stream_id=name) for name in (A, B, C)])
+    assert net.dropped() == {DropCause.NO_EXECUTOR: 3}
+    assert net.raw(HARNESS) == []
 
 
 # -- principals
@@ -383,6 +402,69 @@ def test_a_full_queue_drops_frames_of_a_reliable_stream(
     assert reliable.passes(source, target, data(taken, CHUNK))
 
 
+def replaced_executor(net: Net) -> None:
+    """A new executor that has shown nothing: the routes are suspended."""
+    net.close(EXECUTOR)
+    net.executor()
+
+
+def stranger(net: Net) -> None:
+    net.harness(STRANGER, "bob")
+
+
+def full_queue(net: Net) -> None:
+    flood(net, HARNESS, EXECUTOR, A)
+
+
+def no_room(net: Net) -> None:
+    net.harness(STRANGER, "bob")
+    net.send(STRANGER, data(stream_id=B))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "link", "frame", "cause"),
+    [
+        (None, EXECUTOR, ack(B), DropCause.NO_ROUTE),
+        (None, HARNESS, ack(B), DropCause.NO_ROUTE),
+        (None, HARNESS, reset("", B), DropCause.NO_ROUTE),  # no endpoint takes it for a reset
+        (replaced_executor, EXECUTOR, data(), DropCause.SUSPENDED),
+        (replaced_executor, HARNESS, data(), DropCause.SUSPENDED),
+        (stranger, STRANGER, ack(), DropCause.FOREIGN_STREAM),
+        (lambda net: net.close(EXECUTOR), HARNESS, data(stream_id=B), DropCause.NO_EXECUTOR),
+        (no_room, HARNESS, data(stream_id=C), DropCause.TOO_MANY_ROUTES),
+        (full_queue, HARNESS, data(1, CHUNK), DropCause.STREAM_QUEUE_FULL),
+    ],
+    ids=label,
+)
+def test_every_dropped_frame_counts(
+    prepare: Callable[[Net], None] | None, link: int, frame: Frame, cause: DropCause
+) -> None:
+    net = Net(max_routes=2)
+    net.executor()
+    net.harness()
+    net.open(harness=True, executor=True)
+    if prepare is not None:
+        prepare(net)
+    before = net.dropped().get(cause, 0)
+    net.send(link, frame, frame, frame)
+    assert net.dropped()[cause] == before + 3
+
+
+def test_what_was_queued_for_lost_links_counts_for_each(reliable: Net) -> None:
+    for count in (2, 3):
+        reliable.send(HARNESS, *[resume(seq) for seq in range(1, count + 1)])
+        reliable.close(EXECUTOR)
+        reliable.executor()
+    assert reliable.dropped() == {DropCause.LINK_CLOSED: 5}
+
+
+def test_executor_links_are_counted() -> None:
+    net = Net()
+    for link, executor_id in ((1, "one"), (2, "two"), (3, "three")):
+        net.executor(link, executor_id)
+    assert net.r.stats().executor_links == 3
+
+
 @pytest.mark.parametrize(("source", "target"), [(HARNESS, EXECUTOR), (EXECUTOR, HARNESS)])
 @pytest.mark.parametrize("executor", [True, False], ids=["half reliable", "basic"])
 def test_a_full_queue_ends_any_other_stream(
@@ -482,7 +564,10 @@ def test_the_order_holds_across_the_end_of_a_route_and_its_next_life(basic: Net)
         reset("cancelled"),
         handshake(),
     ]
-    basic.send(HARNESS, *frames)
+    for frame in frames:
+        basic.send(HARNESS, frame)
+        if isinstance(frame, ResetFrame):
+            basic.now += RendezvousConfig().ended_route_ttl
     assert basic.got(EXECUTOR) == frames
 
 
@@ -579,7 +664,13 @@ IDS = (A, B, C)
 def play(seed: int, steps: int) -> Iterator[tuple[str, object]]:
     """A random schedule, and everything that can be seen of it. Checks what always holds."""
     rng = random.Random(seed)
-    net = Net(max_routes_per_principal=2, max_harness_links=3, stream_queue_size=2000)
+    net = Net(
+        max_routes_per_principal=2,
+        max_harness_links=3,
+        max_ended_routes=2,
+        ended_route_ttl=30.0,
+        stream_queue_size=2000,
+    )
     up: set[int] = set()
     routes: dict[str, str] = {}
     superseded: set[int] = set()
@@ -623,6 +714,7 @@ def play(seed: int, steps: int) -> Iterator[tuple[str, object]]:
                 superseded.add(event.link)
         stats = net.r.stats()
         assert stats.routes == len(routes)
+        assert stats.ended_routes <= 2
         assert stats.executor_links + stats.harness_links == len(up - superseded)
         for ready in net.r.links_with_output():
             assert ready in up - superseded
@@ -661,11 +753,13 @@ def test_equal_inputs_give_equal_outputs() -> None:
 @given(st.integers(0, 2**32))
 def test_no_principal_ever_gets_anothers_frames(seed: int) -> None:
     rng = random.Random(seed)
-    net = Net()
+    # So that ids soon change hands.
+    net = Net(max_ended_routes=1, ended_route_ttl=5.0)
     net.executor()
     for link, principal in HARNESSES.items():
         net.harness(link, principal)
     for _ in range(200):
+        net.now += 1
         name = rng.choice(IDS)
         # What the harness sends says who it is; the executor echoes it.
         link = rng.choice(list(HARNESSES))

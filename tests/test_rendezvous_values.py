@@ -48,5 +48,9 @@ def test_whole_seconds_will_do() -> None:
 def test_bounds_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ValueError, match="stream_queue_size"):
         config(stream_queue_size=1 << 30)
+    with pytest.raises(ValueError, match=r"^link_queue_size .* total_queue_size"):
+        config(total_queue_size=RendezvousConfig().link_queue_size - 1)
+    least = RendezvousConfig().link_queue_size
+    assert config(total_queue_size=least).total_queue_size == least
     with pytest.raises(ValueError, match="max_frame_size"):
         config(link_queue_size=8 << 20)

@@ -18,6 +18,7 @@ def rtt() -> RttEstimator:
 def test_before_any_measurement(rtt: RttEstimator) -> None:
     assert rtt.rto == 1.0
     assert rtt.smoothed is None
+    assert rtt.variation == 0.0
     assert rtt.certainly_arrived is None
 
 

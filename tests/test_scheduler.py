@@ -102,6 +102,12 @@ def test_a_stream_keeps_its_turn_for_a_quantum() -> None:
     assert "".join(turns) == "aaaabbbbaabb"
 
 
+def test_turns_go_round_in_the_order_of_arrival() -> None:
+    sources = [Source(name, *[QUANTUM] * 2) for name in "abc"]
+    turns = [source.name for source, _ in send_all(scheduler_of(*sources))]
+    assert "".join(turns) == "abcabc"
+
+
 @pytest.mark.parametrize(
     ("large", "small"),
     [(QUANTUM, 64), (QUANTUM - 1, 100), (QUANTUM * 3, 4096), (QUANTUM // 2 + 1, QUANTUM)],

@@ -1,14 +1,18 @@
 """The table of `sansrelay.states` says what streams really do."""
 
+import importlib.util
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 import sansrelay.connection
 import wirekit
 from sansrelay import EndedBy, Profile, ProfilePolicy, RelayConfig, Role, StreamState
+from sansrelay.cells import NO_SUCH_PAIR
 from sansrelay.frames import ResumeFrame
 from sansrelay.outgoing import Outgoing
 from sansrelay.states import TRANSITIONS, StreamInput
@@ -22,6 +26,8 @@ ROWS: set[Step] = {(old, cause, new) for (old, cause), new in TRANSITIONS.items(
 
 _slot = vars(Outgoing)["state"]
 seen: set[Step] = set()
+pairs: set[tuple[StreamState | None, Profile | None]] = set()
+"""What a stream's state and profile were together."""
 
 
 class Watched(Stream):
@@ -79,6 +85,7 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """All streams that are made from here on are watched."""
     monkeypatch.setattr(sansrelay.connection, "Stream", Watched)
     seen.clear()
+    pairs.clear()
 
 
 def run_at_random(seed: int) -> None:
@@ -97,6 +104,7 @@ def run_at_random(seed: int) -> None:
         if step % 10 == 0:
             pair.harness.conn.open_stream(sid)
         for end in pair.ends:
+            pairs.add((end.conn.stream_state(sid), end.conn.profile(sid)))
             if end.conn.send_capacity(sid):
                 end.conn.send_data(sid, b"x" * chance.randint(1, 100))
         pair.run(chance.random() * 2)
@@ -117,7 +125,9 @@ def test_no_stream_takes_a_step_that_is_not_in_the_table() -> None:
     for seed in range(30):
         run_at_random(seed)
         assert seen - ROWS == set(), f"run_at_random({seed})"
+        assert pairs & set(NO_SUCH_PAIR) == set(), f"run_at_random({seed})"
     assert len(seen) > 8
+    assert len(pairs) > 6
 
 
 def walk() -> None:
@@ -164,3 +174,48 @@ def test_a_new_stream_begins_where_its_role_and_its_profile_say() -> None:
     executor.give(data(0))
     for wire in (harness, executor):
         assert (wire.state, wire.profile) == (StreamState.OPEN, Profile.BASIC)
+
+
+# -- the page that is drawn from the tables
+
+ROOT = Path(__file__).parent.parent
+
+
+def _load_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("draw_states", ROOT / "tools" / "draw_states.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = _load_tool()
+
+
+def test_the_page_is_what_the_tables_give(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool.main(["--check"]) == 0, capsys.readouterr().err
+
+
+def test_a_page_out_of_date_is_found_and_drawn_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = (ROOT / "docs" / "states.md").read_text()
+    page = tmp_path / "states.md"
+    wrong = right.replace("peer_restarted", "peer_came_back")
+    page.write_text(wrong)
+    assert tool.main(["--check", str(page)]) == 1
+    assert "run tools/draw_states.py" in capsys.readouterr().err
+    assert page.read_text() == wrong
+    assert tool.main([str(page)]) == 0
+    assert page.read_text() == right
+
+
+def test_a_page_without_its_markers_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "states.md"
+    page.write_text("# States\n")
+    assert tool.main([str(page)]) == 1
+    assert "no part" in capsys.readouterr().err
+    assert page.read_text() == "# States\n"

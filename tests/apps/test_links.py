@@ -77,7 +77,11 @@ async def test_a_url_serves_any_number_of_times_and_survives_a_replacement() -> 
 
 @pytest.mark.parametrize(
     ("limits", "status"),
-    [(RendezvousConfig(max_links=2), 503), (RendezvousConfig(max_harness_links=1), 429)],
+    [
+        (RendezvousConfig(max_links=2), 503),
+        (RendezvousConfig(max_harness_links=1), 429),
+        (RendezvousConfig(max_links_per_principal=1), 429),
+    ],
 )
 async def test_a_link_too_many_is_refused_at_the_upgrade(
     limits: RendezvousConfig, status: int
@@ -194,12 +198,16 @@ async def test_a_link_that_is_taken_over_and_takes_nothing_is_cut_off(
         async with serving() as place, await place.open() as stuck:
             url = await place.url_for(Role.EXECUTOR)
             await upgrade(stuck, url)
-            async with place.link(Role.HARNESS) as harness:
+            async with place.link(Role.HARNESS) as harness, trio.open_nursery() as nursery:
+                # It is told that its stream is over for each frame after the end. This client can't
+                # close while more than a few messages are unread.
+                nursery.start_soon(close_code, harness)
                 for seq in range(100):
                     await harness.send(data(seq=seq, payload=bytes(100_000)))
                 async with dial(url):
                     with trio.fail_after(FAREWELL_TIMEOUT + 1.0):
                         await cut_off.event.wait()
+                nursery.cancel_scope.cancel()
     finally:
         logger.removeHandler(cut_off)
 

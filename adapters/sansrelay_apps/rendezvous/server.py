@@ -258,7 +258,7 @@ def _refuse_token(verdict: Verdict, role: Role, executor_id: str) -> HttpRespons
 
 
 def _refuse_link(refusal: LinkRefusal) -> HttpResponse:
-    status = 429 if refusal is LinkRefusal.TOO_MANY_HARNESS_LINKS else 503
+    status = 503 if refusal is LinkRefusal.TOO_MANY_LINKS else 429
     return error_response(status, refusal.name.lower(), refusal.value)
 
 

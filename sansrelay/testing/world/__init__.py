@@ -1,10 +1,11 @@
-"""Deterministic simulation of whole worlds."""
+"""Deterministic simulation of whole worlds; users import these names from `sansrelay.testing`."""
 
 from .codex import BasicExecutor, BasicHarness
 from .dice import Dice, RandomSource
 from .ends import StreamEnd
 from .peers import Executor, Harness
 from .promises import Promise, PromiseBroken
+from .schedules import Schedule, ScheduleKind
 from .world import World
 
 __all__ = [
@@ -16,6 +17,8 @@ __all__ = [
     "Promise",
     "PromiseBroken",
     "RandomSource",
+    "Schedule",
+    "ScheduleKind",
     "StreamEnd",
     "World",
 ]

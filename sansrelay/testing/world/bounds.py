@@ -4,10 +4,15 @@ Most of it comes from `stats()`. The lengths of a few inner queues have no gette
 private attributes are gathered here.
 """
 
+from collections import Counter
+
+from ...config import SEGMENT_OVERHEAD
+from ...connection import RelayConnection
+from ...errors import FrameCause
 from ...states import Profile
 from .records import HubView, PeerView
 
-__all__ = ["hub_excess", "peer_excess"]
+__all__ = ["dropped_by", "hub_excess", "may_talk", "peer_excess"]
 
 _HEAP_SLACK = 64
 """Entries that a queue of timers may have beyond two for each stream there ever was."""
@@ -20,14 +25,13 @@ def peer_excess(peer: PeerView) -> str | None:
         return None
     config = peer.config
     stats = conn.stats()
-    # A stream whose application keeps up may take one message beyond the common budget.
-    held = (
-        config.receive_buffer_size
-        + config.unconfirmed_buffer_size
-        + stats.streams_live * config.max_message_size
-    )
+    pending = conn._pending.size
+    # One stream at a time may go beyond by the rest of one message.
+    held = config.receive_buffer_size + config.max_message_size + SEGMENT_OVERHEAD
     sizes = [
-        ("bytes_held", stats.bytes_held, held),
+        ("bytes_held", stats.bytes_held - pending, held),
+        ("bytes unconfirmed", conn._shared.early_budget.used, config.unconfirmed_buffer_size),
+        ("bytes pending", pending, conn._shared.early_budget.used),
         ("streams", stats.streams_live, config.max_streams),
         ("ended streams", stats.streams_ended_remembered, config.max_ended_streams),
         ("resets owed", len(conn._ended._owed), 2 * config.max_ended_streams),
@@ -45,13 +49,29 @@ def peer_excess(peer: PeerView) -> str | None:
     return _first_excess(sizes)
 
 
-def hub_excess(hub: HubView) -> str | None:
+def dropped_by(machine: RelayConnection) -> Counter[FrameCause]:
+    """The frames dropped so far, by cause; `stats()` would make a copy each time."""
+    return machine._counters.dropped
+
+
+def may_talk(machine: RelayConnection, stream_id: str) -> bool:
+    """Whether an end may send acks: both ends know each other, and on this link too."""
+    stream = machine._streams.get(stream_id)
+    return stream is not None and stream._may_talk()
+
+
+def hub_excess(hub: HubView, now: float) -> str | None:
     """What has grown beyond its limit at a rendezvous, or None."""
+    following = hub.machine.next_timeout()
+    grace = max(hub.config.executor_grace, hub.config.harness_grace)
+    if following is not None and following > now + grace:
+        return f"a timer for {following}, later than any grace period ends"
     config = hub.config
     stats = hub.machine.stats()
     queue = config.link_queue_size + config.reset_queue_size
     sizes = [
         ("routes", stats.routes, config.max_routes),
+        ("ended routes", stats.ended_routes, config.max_ended_routes),
         ("links", stats.executor_links + stats.harness_links, config.max_links),
     ]
     sizes += [

@@ -6,7 +6,7 @@ al., 2012): what is rare among many faults at once is found where it is alone.
 
 from dataclasses import dataclass
 
-from ...config import ProfilePolicy, RelayConfig
+from ...config import SEGMENT_OVERHEAD, ProfilePolicy, RelayConfig
 from ...rendezvous import RendezvousConfig
 from .._link import LinkConditions
 from .dice import Dice
@@ -71,12 +71,13 @@ def _one_side(dice: Dice, common: dict[str, object]) -> RelayConfig:
     pick = dice.pick
     message = common["max_message_size"]
     assert isinstance(message, int)
+    held = message + SEGMENT_OVERHEAD
     own: dict[str, object] = {
         "send_buffer_size": pick([100, 2000, 2 * 1024 * 1024]),
         "send_buffer_messages": pick([1, 3, 1024]),
-        "receive_buffer_size": pick([message, 3 * message, 64 * 1024 * 1024]),
-        "unconfirmed_buffer_size": pick([message, 4 * 1024 * 1024]),
-        "basic_buffer_size": pick([2 * message, 32 * 1024 * 1024]),
+        "receive_buffer_size": pick([message, 6 * held, 64 * 1024 * 1024]),
+        "unconfirmed_buffer_size": pick([held, 4 * held, 4 * 1024 * 1024]),
+        "basic_buffer_size": pick([2 * held, 32 * 1024 * 1024]),
         "max_ended_streams": pick([1, 4, 4096]),
         "max_pending_streams": pick([1, 64]),
         "pending_timeout": pick([0.3, 2.0]),
@@ -100,10 +101,12 @@ def draw_rendezvous(dice: Dice, *, basic: bool) -> RendezvousConfig:
     return RendezvousConfig(
         relay=relay,
         max_routes=pick([4, 100_000]) if dice.chance(0.3) else 100_000,
+        max_ended_routes=pick([1, 10, 16_384]),
+        ended_route_ttl=pick([2.0, 60.0, 600.0]),
         resets_per_second=100.0 if basic else pick([1.0, 100.0]),
         stream_queue_size=stream_queue,
         link_queue_size=max(stream_queue, pick([4000, 64 * 1024 * 1024])),
-        reset_queue_size=pick([1500, 1024 * 1024]),
+        reset_queue_size=1024 * 1024 if basic else pick([1500, 1024 * 1024]),
         executor_grace=pick([10.0, 60.0, 300.0]),
         harness_grace=pick([5.0, 30.0, 120.0]),
     )

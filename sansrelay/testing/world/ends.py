@@ -44,13 +44,31 @@ class EndFacts:
 
     __slots__ = (
         "acked_seq",
+        "acks_out",
+        "announced",
+        "answers_in",
+        "answers_out",
+        "calls",
+        "early",
+        "excused_below",
         "flight",
         "flight_bytes",
         "heard_at",
+        "held",
         "highest_in",
         "message_of",
         "next_seq",
+        "openings_out",
+        "own",
         "partners",
+        "questions_in",
+        "questions_out",
+        "report",
+        "report_due",
+        "reports",
+        "reports_at",
+        "resumes_in",
+        "resumes_out",
         "run_next",
         "started",
     )
@@ -70,10 +88,43 @@ class EndFacts:
         """The highest seq that has arrived."""
         self.heard_at: float | None = None
         """When something that counts as an answer last arrived."""
+        self.own = 0
+        """The incarnation under which it spoke, once it has."""
         self.partners: list[StreamEnd] | None = None
         """The ends that what was received here can have come from."""
         self.run_next = 0
         """Basic: the message that is to be run next, counted from 0."""
+        self.announced = False
+        """Whether a frame of it has left."""
+        self.calls = 0
+        """Frames that came and may each call for an ack."""
+        self.resumes_in = 0
+        self.questions_in = 0
+        """Those of the resumes that want an answer."""
+        self.resumes_out = 0
+        """Resumes that wanted an answer, and the answers that came."""
+        self.answers_in = 0
+        self.openings_out = 0
+        """Resumes that named no peer, which a question may answer."""
+        self.excused_below = 0
+        """Segments with a lower seq may have been taken for lost by an answer to an earlier
+        question."""
+        self.acks_out = 0
+        self.answers_out = 0
+        self.questions_out = 0
+        """Resumes that want an answer, and heartbeats."""
+        self.reports = 0
+        """Frames that came and may tell what the peer holds."""
+        self.reports_at: dict[int, int] = {}
+        """The same number when a segment was last sent, by seq."""
+        self.held = 0
+        """The segments that came and were not dropped, as bits, bit 0 for seq 0."""
+        self.early = 0
+        """The same of those that came before the application knew of the stream."""
+        self.report = (0, 0)
+        """`ack` and `ack_bits` of the last valid report that came."""
+        self.report_due = float("inf")
+        """When at last the peer has to be told what came."""
 
 
 class StreamEnd:

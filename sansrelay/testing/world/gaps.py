@@ -8,14 +8,22 @@ from ...states import Profile
 from .ends import StreamEnd
 from .records import StreamRecord
 
-__all__ = ["basic_tail_in_new_session", "reliable_after_basic", "stale_unknown_stream"]
+__all__ = [
+    "answer_to_another_question",
+    "basic_tail_in_new_session",
+    "reliable_after_basic",
+    "stale_unknown_stream",
+]
 
 
 def reliable_after_basic(record: StreamRecord, end: StreamEnd) -> bool:
     """A basic executor ran what an opener sent blindly; its replies were lost with the opener's
-    link; a reliable executor took its place, proved reliable, and was sent the same again."""
-    return end.profile is Profile.RELIABLE and any(
-        other.profile is Profile.BASIC for other in record.acceptors
+    link; a reliable executor took its place, proved reliable, and was sent the same again. It takes
+    a rendezvous that does not remember the first route."""
+    return (
+        record.routes > 1
+        and end.profile is Profile.RELIABLE
+        and any(other.profile is Profile.BASIC for other in record.acceptors)
     )
 
 
@@ -27,5 +35,16 @@ def stale_unknown_stream(record: StreamRecord) -> bool:
 
 def basic_tail_in_new_session(record: StreamRecord, end: StreamEnd) -> bool:
     """A rendezvous ended the route of a basic stream; data still under way made another, and a
-    basic executor a session for the rest of the stream, which nobody ends."""
-    return end is not record.opener and bool(record.hub_reasons)
+    basic executor a session for the rest of the stream, which nobody ends. It takes a rendezvous
+    that does not remember the first route."""
+    return record.routes > 1 and end is not record.opener and bool(record.hub_reasons)
+
+
+def answer_to_another_question(record: StreamRecord, end: StreamEnd, seq: int) -> bool:
+    """An end asked again before the answer came. It takes the first answer for one to its last
+    question, and what it has sent since for lost."""
+    return (
+        seq < end.facts.excused_below
+        or record.opener.facts.openings_out > 1
+        or any(count > 1 for count in record.asked_unseen.values())
+    )

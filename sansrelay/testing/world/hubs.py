@@ -12,6 +12,7 @@ from ...rendezvous import (
 )
 from .lanes import Link
 from .oracle import Oracle
+from .passage import Dialler, Passage
 from .records import HubFacts
 from .stage import Stage
 
@@ -21,22 +22,13 @@ _TAKE = 64 * 1024
 """Bytes asked of a rendezvous at a time, at most."""
 
 
-class Attached(Protocol):
-    """What a hub needs to know of the peer that dials."""
-
-    name: str
-    role: Role
-    executor_id: str
-    principal: str
-
-
 class HubProcess(Protocol):
     """A hub that peers can be attached to."""
 
     name: str
     alive: bool
 
-    def accept(self, link: Link, peer: Attached) -> bool:
+    def accept(self, link: Link, peer: Dialler) -> bool:
         """A peer dials; whether it is taken."""
         ...
 
@@ -53,6 +45,7 @@ class RendezvousProcess:
         self.machine = Rendezvous(config)
         self.links: dict[int, Link] = {}
         self.facts = HubFacts()
+        self.passage = Passage(name, oracle)
         self._executors: dict[str, Link] = {}
         self._starved: dict[int, None] = {}
         self._armed: float | None = None
@@ -69,7 +62,7 @@ class RendezvousProcess:
 
     # -- links
 
-    def accept(self, link: Link, peer: Attached) -> bool:
+    def accept(self, link: Link, peer: Dialler) -> bool:
         """Take a new link, unless the machine refuses it."""
         now = self.stage.now
         if peer.role is Role.EXECUTOR:
@@ -87,6 +80,8 @@ class RendezvousProcess:
             self.stage.note(self.name, f"refuses {peer.name}: {refused.name}")
             return False
         self.links[link.number] = link
+        self._hear()
+        self.passage.opened(link, peer)
         self.settle()
         return True
 
@@ -104,6 +99,8 @@ class RendezvousProcess:
                 del self.facts.attached_at[executor_id]
                 self.facts.executor_lost.setdefault(executor_id, []).append(now)
         self.machine.link_closed(link.number, now)
+        self._hear()
+        self.passage.closed(link)
         self.settle()
 
     # -- frames
@@ -114,8 +111,10 @@ class RendezvousProcess:
             return
         now = self.stage.now
         for frame in frames:
-            self.oracle.arrived_at_hub(self, link, frame)
+            if self.passage.arrived(link, frame):
+                self.oracle.arrived_at_hub(self, link, frame)
             self.machine.receive_frame(link.number, frame, now)
+            self._hear()
         self.settle()
 
     def lane_drained(self, link: Link) -> None:
@@ -129,13 +128,7 @@ class RendezvousProcess:
         if not self.alive:
             return
         machine = self.machine
-        while (event := machine.next_event()) is not None:
-            if isinstance(event, LinkSuperseded):
-                self._superseded(self.links[event.link])
-            elif isinstance(event, RouteEnded):
-                self.oracle.route_ended(self, event)
-            elif isinstance(event, RouteOpened):
-                self.oracle.route_opened(self, event)
+        self._hear()
         for number in machine.links_with_output():
             link = self.links.get(number)
             if link is not None and number not in self._starved:
@@ -143,20 +136,37 @@ class RendezvousProcess:
         self._arm()
         self.oracle.hub_settled(self)
 
+    def _hear(self) -> None:
+        while (event := self.machine.next_event()) is not None:
+            if isinstance(event, LinkSuperseded):
+                self._superseded(self.links[event.link])
+            elif isinstance(event, RouteEnded):
+                self.passage.route_ended(event)
+                self.oracle.route_ended(self, event)
+            elif isinstance(event, RouteOpened):
+                self.passage.route_opened(event)
+                self.oracle.route_opened(self, event)
+
     def _send(self, link: Link) -> None:
         while room := link.down.room():
             frames = self.machine.frames_to_send(link.number, min(room, _TAKE))
             if not frames:
                 return
             for frame in frames:
+                self.passage.left(link, frame)
                 self.oracle.left_hub(self, link, frame)
                 link.down.send(frame)
         self._starved[link.number] = None
 
     def _superseded(self, link: Link) -> None:
-        link.up.broken = True
-        # The owner of the machine closes the link; its peer learns of it a moment later.
+        # The owner of the machine closes the link, which takes a while: until then frames come in.
+        # Its peer learns of it a moment later.
         link.down.cut(None, 0.0)
+        dice = self.stage.dice
+        self.stage.after(dice.scaled(0.01, 1.0) if dice.chance(0.5) else 0.0, self._close, link)
+
+    def _close(self, link: Link) -> None:
+        link.up.broken = True
         link.tell_hub()
         self.stage.after(0.01, link.tell_peer)
 
@@ -196,7 +206,7 @@ class Wire:
         self.alive = True
         self._links: dict[Role, Link] = {}
 
-    def accept(self, link: Link, peer: Attached) -> bool:
+    def accept(self, link: Link, peer: Dialler) -> bool:
         """Take a new link; an older one of the same role is forgotten."""
         self.oracle.told_nobody()
         self._links[peer.role] = link

@@ -50,6 +50,7 @@ class Lane:
         "broken",
         "drained",
         "starved",
+        "tap",
     )
 
     def __init__(
@@ -72,6 +73,8 @@ class Lane:
         self.starved = False
         self.broken = False
         """What is sent goes nowhere: the link is cut, whoever knows it."""
+        self.tap: Callable[[bytes], None] | None = None
+        """Told of each frame that is sent."""
         self._flight: deque[tuple[float, bytes]] = deque()
         self._size = 0
         self._latest = 0.0
@@ -97,6 +100,8 @@ class Lane:
         now = stage.now
         if self.broken:
             return
+        if self.tap is not None:
+            self.tap(frame)
         if now < self._blind_until:
             stage.fault("lost in a black hole")
             self._spoiled(frame, False)

@@ -5,68 +5,73 @@ After each of these it checks the promises that can be broken by it; `promises.P
 """
 
 from collections import Counter
-from typing import NoReturn
 
-from ...codec import decode_frame
-from ...config import ProfilePolicy, RelayConfig
+from ...config import ProfilePolicy
 from ...connection import Role
 from ...events import EndedBy
 from ...frames import (
-    AckFrame,
     DataFrame,
     Frame,
-    HeartbeatFrame,
     InvalidFrame,
     ResetFrame,
     ResumeFrame,
 )
-from ...rendezvous import RouteEnded, RouteEndedBy, RouteOpened
 from ...states import Profile
-from .bounds import hub_excess, peer_excess
+from .bounds import peer_excess
 from .ends import StreamEnd
-from .gaps import reliable_after_basic
+from .gaps import answer_to_another_question, reliable_after_basic
+from .hub_oracle import BOUNDS_EVERY, HubOracle
 from .lanes import Link
-from .promises import Promise, PromiseBroken
-from .reasons import false_reason, false_reset_of_hub, false_route_end
-from .records import HubView, Life, PeerView, StreamRecord
+from .promises import Promise
+from .reasons import false_offer_reset, false_reason, is_answer
+from .records import Life, PeerView, StreamRecord
 from .stage import Stage
 from .trace import describe
+from .waste import (
+    drops_at_hub,
+    drops_at_peer,
+    heard,
+    needless,
+    poor_report,
+    said,
+    unreported,
+    untrue_report,
+)
 
 __all__ = ["Oracle"]
 
-_READ = RelayConfig()
-_CACHE = 4096
-"""Frames whose decoded form is remembered: each is looked at several times on its way."""
-_BOUNDS_EVERY = 16
-"""Drains of one peer or hub between two looks at its bounds."""
+_NEVER = float("inf")
 
 
-class Oracle:
+_MISLEADING = ("stall", "change of weather", "false ack", "false resume")
+"""Faults after which what is merely late looks lost."""
+_OTHER = {Role.HARNESS: Role.EXECUTOR, Role.EXECUTOR: Role.HARNESS}
+
+
+class Oracle(HubOracle):
     """The memory and the judge of one world."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-        self.streams: dict[str, StreamRecord] = {}
+        super().__init__(stage)
         self.lives: list[Life] = []
         self.frames_by: Counter[str] = Counter()
         """Frames let out, by name of the peer."""
         self._life_of: dict[str, Life] = {}
-        self._decoded: dict[bytes, Frame | InvalidFrame] = {}
         self._opened_by: Counter[str] = Counter()
-        self._drains: Counter[str] = Counter()
-
-    def broken(self, promise: Promise, detail: str) -> NoReturn:
-        """A promise is broken."""
-        raise PromiseBroken(promise, detail, self.stage.now)
-
-    def frame_of(self, data: bytes) -> Frame | InvalidFrame:
-        """A frame, decoded."""
-        frame = self._decoded.get(data)
-        if frame is None:
-            if len(self._decoded) >= _CACHE:
-                self._decoded.clear()
-            frame = self._decoded[data] = decode_frame(data, _READ)
-        return frame
+        self._peers: dict[str, PeerView] = {}
+        self._links: Counter[str] = Counter()
+        """Links that each peer had so far, and when it last was without one."""
+        self._unlinked_at: dict[str, float] = {}
+        self._last_link: dict[str, Link | None] = {}
+        self._arrived_data: dict[str, DataFrame | None] = {}
+        """The frame that each peer was handed last, if it was a segment."""
+        self._dropped: Counter[str] = Counter()
+        """Segments dropped at a limit, by peer."""
+        self._unseen: list[ResetFrame] = []
+        """Let out in this drain, for streams that the application does not know."""
+        self._due: dict[str, dict[str, StreamEnd]] = {}
+        """Ends that owe a report, by peer and stream."""
+        self._healed_at: float | None = None
 
     # -- lives and streams
 
@@ -74,10 +79,17 @@ class Oracle:
         """A process has started."""
         self._life_of[peer.name] = life = Life(peer, self.stage.now)
         self.lives.append(life)
+        self._peers[peer.name] = peer
+        self._due[peer.name] = {}
 
     def life_ended(self, peer: PeerView) -> None:
         """A process has died."""
         self._life_of[peer.name].ended = self.stage.now
+        self._unseen.clear()
+
+    def healed(self) -> None:
+        """From now on nothing fails any more."""
+        self._healed_at = self.stage.now
 
     def fresh_stream_id(self, peer: PeerView) -> str:
         """An id that no stream had before."""
@@ -92,6 +104,9 @@ class Oracle:
         elif record is None:
             self.broken(Promise.VALID, f"{peer.name} accepted {end.stream_id}, which nobody opened")
         else:
+            end.facts.resumes_out = record.asked_unseen[peer.name, peer.life]
+            end.facts.answers_in = record.answered_unseen[peer.name, peer.life]
+            end.facts.early = record.early[peer.name, peer.life]
             record.acceptors.append(end)
 
     # -- the wire at the peers
@@ -106,6 +121,48 @@ class Oracle:
             self.broken(Promise.VALID, f"{peer.name} sent a frame that is not valid: {frame}")
         if isinstance(frame, DataFrame):
             self._emitted_data(peer, frame)
+        if peer.machine is None:
+            return
+        end = peer.ends.get(frame.stream_id)
+        if isinstance(frame, ResetFrame):
+            if end is None and frame.stream_id in self.streams:
+                self._unseen.append(frame)
+        elif end is None or end.ended is not None:
+            record = self.streams.get(frame.stream_id)
+            if record is not None:
+                record.asked_unseen[peer.name, peer.life] += 1
+        else:
+            end.facts.announced = True
+            if isinstance(frame, ResumeFrame):
+                end.facts.own = frame.incarnation
+            if self._profile(peer, end) is Profile.RELIABLE:
+                self._see_drops(peer)
+                false = untrue_report(end, frame)
+                if false is not None:
+                    self.broken(
+                        Promise.ACKNOWLEDGED, f"{peer.name} sent {describe(frame)}: {false}"
+                    )
+                false = poor_report(end, frame)
+                if false is not None:
+                    self.broken(Promise.WASTE, f"{peer.name} sent {describe(frame)}: {false}")
+            false = said(end, frame, peer, self._links[peer.name], self.stage.now)
+            if false is not None:
+                self.broken(Promise.WASTE, f"{peer.name} sent {describe(frame)}: {false}")
+
+    def _judge_unseen(self, peer: PeerView) -> None:
+        """Resets of streams that the application of their sender was never told of."""
+        for frame in self._unseen:
+            record = self.streams[frame.stream_id]
+            if frame.stream_id in peer.ends:
+                continue  # it was told just now, and of its end too
+            false = false_offer_reset(record, peer, frame.reason, self.stage.now)
+            if false is not None:
+                self.broken(
+                    Promise.REASON,
+                    f"{peer.name} resets {record.stream_id} with {frame.reason!r}: {false}",
+                )
+            record.said.add(frame.reason)
+        self._unseen.clear()
 
     def _emitted_data(self, peer: PeerView, frame: DataFrame) -> None:
         end = peer.ends.get(frame.stream_id)
@@ -120,6 +177,7 @@ class Oracle:
         if seq < facts.next_seq:
             if self._profile(peer, end) is not Profile.RELIABLE:
                 self.broken(Promise.SENT_ONCE, f"{peer.name} sent {describe(frame)} once more")
+            self._emitted_again(peer, end, frame)
             return
         if seq > facts.next_seq:
             self.broken(Promise.VALID, f"{peer.name} left out seq {facts.next_seq}: {frame}")
@@ -127,6 +185,7 @@ class Oracle:
         if not frame.segment_index:
             facts.started += 1
         facts.message_of[seq] = facts.started
+        facts.reports_at[seq] = facts.reports
         if peer.machine is None or self._profile(peer, end) is Profile.BASIC:
             return
         size = len(frame.payload)
@@ -145,6 +204,35 @@ class Oracle:
         flight[seq] = size
         facts.flight_bytes += size
 
+    def _emitted_again(self, peer: PeerView, end: StreamEnd, frame: DataFrame) -> None:
+        false = needless(end, frame.seq)
+        record = self.streams[end.stream_id]
+        excused = (_OTHER[peer.role], frame.seq) in record.dropped or answer_to_another_question(
+            record, end, frame.seq
+        )
+        if false is None and not excused and self._undisturbed(record):
+            false = "nothing of the stream was lost"
+        if false is not None:
+            self.broken(Promise.WASTE, f"{peer.name} sent {describe(frame)} again: {false}")
+        end.facts.reports_at[frame.seq] = end.facts.reports
+
+    def _undisturbed(self, record: StreamRecord) -> bool:
+        """Whether the network kept all of a stream's frames, each end its process and its link, and
+        nobody dropped anything at a limit."""
+        lives = [
+            life
+            for life in self.lives
+            if life.name == record.harness
+            or (life.executor_id == record.executor_id and life.role is Role.EXECUTOR)
+        ]
+        return not (
+            record.spoiled
+            or any(self.stage.faults[name] for name in _MISLEADING)
+            or any(life.ended is not None and life.ended >= record.opened_at for life in lives)
+            or any(self._unlinked_at.get(life.name, -1.0) >= record.opened_at for life in lives)
+            or any(drops_at_hub(hub) for hub in self._hubs.values())
+        )
+
     def _profile(self, peer: PeerView, end: StreamEnd) -> Profile:
         """What the sender holds the peer for. Only a basic stream ends by being sent."""
         machine = peer.machine
@@ -157,28 +245,39 @@ class Oracle:
             self.stage.note(peer.name, f"< {describe(frame)}")
         if isinstance(frame, InvalidFrame):
             return
+        self._arrived_data[peer.name] = frame if isinstance(frame, DataFrame) else None
         end = peer.ends.get(frame.stream_id)
         if end is None or end.ended is not None:
+            self._offered(peer, frame)
             return
         facts = end.facts
-        if end.profile is Profile.RELIABLE and self._is_answer(end, frame):
+        if end.profile is Profile.RELIABLE and is_answer(end, frame):
             facts.heard_at = self.stage.now
+        if peer.machine is not None:
+            heard(end, frame, peer, self.stage.now)
+            if facts.report_due < _NEVER and end.profile is Profile.RELIABLE:
+                self._due[peer.name][end.stream_id] = end
         ack = frame.ack
-        if facts.acked_seq < ack and facts.next_seq is not None and ack < facts.next_seq:
+        beyond = ack + frame.ack_bits.bit_length()  # a report of what was never sent is no report
+        if facts.next_seq is None or beyond >= facts.next_seq:
+            return
+        if ack >= facts.acked_seq and not isinstance(frame, ResetFrame):
+            facts.report = ack, frame.ack_bits
+        if facts.acked_seq < ack:
             flight = facts.flight
             for seq in range(facts.acked_seq + 1, ack + 1):
                 facts.flight_bytes -= flight.pop(seq, 0)
             facts.acked_seq = ack
 
-    def _is_answer(self, end: StreamEnd, frame: Frame) -> bool:
-        """Whether a frame shows that the peer lives. A resume may be a stale copy."""
-        facts = end.facts
-        if isinstance(frame, DataFrame):
-            facts.highest_in = max(facts.highest_in, frame.seq)
-            return True
-        if isinstance(frame, ResumeFrame):
-            return bool(frame.peer_incarnation) and frame.next_seq > facts.highest_in
-        return isinstance(frame, AckFrame | HeartbeatFrame)
+    def _offered(self, peer: PeerView, frame: Frame) -> None:
+        record = self.streams.get(frame.stream_id)
+        if record is not None:
+            life = peer.name, peer.life
+            record.first_at.setdefault(life, self.stage.now)
+            if isinstance(frame, ResumeFrame) and frame.answer:
+                record.answered_unseen[life] += 1
+            elif isinstance(frame, DataFrame):
+                record.early[life] |= 1 << frame.seq
 
     def spoiled(self, data: bytes, again: bool) -> None:
         """The network loses, damages, repeats or delays a frame; `again`: it may come once more."""
@@ -205,22 +304,45 @@ class Oracle:
     def delivered(self, peer: PeerView, end: StreamEnd, data: bytes) -> None:
         """A `RelayConnection` has handed out a message."""
         record = self.streams[end.stream_id]
-        if end.profile is Profile.BASIC and peer.config.profile is ProfilePolicy.BASIC:
-            self._ran_in_any_order(record, end, data)
-            return
         index = len(end.received) - 1
         facts = end.facts
         known = record.others(end) if facts.partners is None else facts.partners
         facts.partners = [
             other for other in known if len(other.sent) > index and other.sent[index] == data
         ]
-        if not facts.partners and not (record.spoiled and end.profile is Profile.BASIC):
+        if end.profile is Profile.BASIC:
+            right = self._is_next_basic(record, end, peer, index, data)
+        else:
+            right = bool(facts.partners)
+        if not right:
             self.broken(
                 Promise.EXACTLY_ONCE,
                 f"{peer.name} received {data!r} as message {index + 1} of {end.stream_id}",
             )
         if end is not record.opener and not peer.config.early_data:
             self._ran(record, index + 1, end, data)
+
+    def _is_next_basic(
+        self, record: StreamRecord, end: StreamEnd, peer: PeerView, index: int, data: bytes
+    ) -> bool:
+        """Whether a message is the next one of a basic peer. It runs on one link from its first
+        number on, each number once, whatever the network does."""
+        facts = end.facts
+        if peer.config.profile is ProfilePolicy.BASIC and end is not record.opener:
+            # As Codex does, it begins wherever the first frame says.
+            sent = record.opener.sent
+            if not index:
+                facts.run_next = sent.index(data) if data in sent else len(sent)
+            right = sent[facts.run_next : facts.run_next + 1] == [data]
+            facts.run_next += 1
+            return right
+        if facts.partners or not record.spoiled:
+            return bool(facts.partners)
+        # Sessions of several basic executors number alike, and nobody can tell them apart.
+        return any(
+            other.profile is Profile.BASIC and other.sent[index : index + 1] == [data]
+            for other in record.others(end)
+        )
 
     def ran(self, peer: PeerView, end: StreamEnd, frame: DataFrame) -> None:
         """A basic peer has run a frame."""
@@ -299,7 +421,9 @@ class Oracle:
             if left or event.never_sent:
                 self.broken(Promise.OUTCOME, f"{end.stream_id} was closed with {left} left")
         record = self.streams[end.stream_id]
-        false = false_reason(record, end, peer, self.lives, self.stage.now)
+        false = false_reason(
+            record, end, peer, self.lives, self.stage.now, healed_at=self._healed_at
+        )
         if false is not None:
             self.broken(
                 Promise.REASON,
@@ -312,8 +436,51 @@ class Oracle:
     def settled(self, peer: PeerView) -> None:
         """A peer was drained."""
         self._drains[peer.name] += 1
-        if self._drains[peer.name] % _BOUNDS_EVERY == 0:
+        if self._drains[peer.name] % BOUNDS_EVERY == 0:
             self.check_bounds(peer)
+        if self._unseen:
+            self._judge_unseen(peer)
+        self._see_drops(peer)
+        link = peer.link
+        if link is not self._last_link.get(peer.name):
+            self._last_link[peer.name] = link
+            self._links[peer.name] += 1
+        due = self._due[peer.name]
+        if link is None:
+            self._without_link(peer)
+            due.clear()
+        elif due and not link.up.starved:
+            self._check_reports(peer, due)
+
+    def _see_drops(self, peer: PeerView) -> None:
+        dropped = drops_at_peer(peer)
+        if dropped == self._dropped[peer.name]:
+            return
+        self._dropped[peer.name] = dropped
+        # Each frame is handed in alone, so it is the last one.
+        frame = self._arrived_data.get(peer.name)
+        record = self.streams.get(frame.stream_id) if frame is not None else None
+        if frame is not None and record is not None:
+            record.dropped.add((peer.role, frame.seq))
+            end = peer.ends.get(frame.stream_id)
+            if end is not None:
+                end.facts.held &= ~(1 << frame.seq)
+
+    def _without_link(self, peer: PeerView) -> None:
+        self._unlinked_at[peer.name] = self.stage.now
+        for end in peer.ends.values():
+            end.facts.report_due = _NEVER
+            if end.profile is Profile.BASIC and end.live and end.facts.announced:
+                self.broken(Promise.OUTCOME, f"{end.stream_id} is basic and outlives its link")
+
+    def _check_reports(self, peer: PeerView, due: dict[str, StreamEnd]) -> None:
+        for stream_id, end in list(due.items()):
+            if end.facts.report_due < _NEVER:
+                false = unreported(peer, end)
+                if false is not None:
+                    self.broken(Promise.WASTE, f"{peer.name}, {stream_id}: {false}")
+            else:
+                del due[stream_id]
 
     def check_bounds(self, peer: PeerView) -> None:
         """Look at a peer's bounds now."""
@@ -325,73 +492,3 @@ class Oracle:
         """A timer was handled and everything drained."""
         if following is not None and following <= self.stage.now:
             self.broken(Promise.TIMERS, f"{name} has a timer due at {following} again")
-
-    # -- at a rendezvous
-
-    def arrived_at_hub(self, hub: HubView, link: Link, data: bytes) -> None:
-        """A frame is about to be handed to a rendezvous."""
-        frame = self.frame_of(data)
-        if self.stage.trace is not None:
-            self.stage.note(hub.name, f"< {link.peer.name}: {describe(frame)}")
-        facts = hub.facts
-        facts.inside[data] += 1
-        if isinstance(frame, InvalidFrame):
-            return
-        if link.peer.role is Role.HARNESS:
-            facts.harness_heard[frame.stream_id] = self.stage.now
-        elif isinstance(frame, ResumeFrame) and frame.next_seq:
-            facts.executor_resumed[frame.stream_id] = self.stage.now
-
-    def left_hub(self, hub: HubView, link: Link, data: bytes) -> None:
-        """A rendezvous has let a frame out."""
-        inside = hub.facts.inside
-        if inside[data] > 0:
-            inside[data] -= 1
-            if not inside[data]:
-                del inside[data]
-            return
-        frame = self.frame_of(data)
-        if not isinstance(frame, ResetFrame) or frame.ack or frame.ack_bits:
-            self.broken(Promise.ROUTED_ONCE, f"{hub.name} sent {describe(frame)} of its own")
-        if self.stage.trace is not None:
-            self.stage.note(hub.name, f"> {link.peer.name}: {describe(frame)}")
-        record = self.streams.get(frame.stream_id)
-        if record is None or link.peer.role is not Role.HARNESS:
-            return
-        false = false_reset_of_hub(record, hub, frame.reason, self.stage.now)
-        if false is not None:
-            self.broken(
-                Promise.REASON, f"{hub.name} resets {record.stream_id}: {frame.reason!r}: {false}"
-            )
-        record.hub_reasons[frame.reason] = None
-
-    def route_opened(self, hub: HubView, event: RouteOpened) -> None:
-        """A rendezvous has made a route."""
-        hub.facts.route_opened[event.stream_id] = self.stage.now
-        self.stage.note(hub.name, f"{event.stream_id}: route")
-
-    def route_ended(self, hub: HubView, event: RouteEnded) -> None:
-        """A rendezvous has ended a route, or passed on a reset."""
-        record = self.streams.get(event.stream_id)
-        self.stage.note(hub.name, f"{event.stream_id}: route ended, {event.reason!r}")
-        if record is None or event.by is not RouteEndedBy.RENDEZVOUS:
-            return
-        false = false_route_end(record, hub, event, self.stage.now)
-        if false is not None:
-            self.broken(
-                Promise.REASON,
-                f"{hub.name} ended {event.stream_id} with {event.reason!r}: {false}",
-            )
-        record.hub_reasons[event.reason] = None
-
-    def hub_settled(self, hub: HubView) -> None:
-        """A rendezvous was drained."""
-        self._drains[hub.name] += 1
-        if self._drains[hub.name] % _BOUNDS_EVERY == 0:
-            self.check_hub_bounds(hub)
-
-    def check_hub_bounds(self, hub: HubView) -> None:
-        """Look at a rendezvous's bounds now."""
-        excess = hub_excess(hub)
-        if excess is not None:
-            self.broken(Promise.BOUNDED, f"{hub.name}: {excess}")

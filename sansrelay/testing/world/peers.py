@@ -15,6 +15,7 @@ from ...events import (
 from .ends import Hook, MessageHook, StreamEnd
 from .lanes import Link
 from .oracle import Oracle
+from .restraint import Restraint
 from .stage import Stage
 
 __all__ = ["Executor", "Harness", "Network", "Peer", "RelayPeer"]
@@ -176,6 +177,7 @@ class RelayPeer(Peer):
             self.role, incarnation=self.stage.dice.incarnation(), config=self.config
         )
         self._armed = None
+        self._restraint = Restraint(self.name, self.oracle)
 
     @property
     def machine(self) -> RelayConnection | None:
@@ -185,6 +187,7 @@ class RelayPeer(Peer):
     # -- the world happens
 
     def _link_opened(self) -> None:
+        self._restraint.link_opened()
         self.conn.link_opened(self.stage.now)
         self.settle()
 
@@ -199,6 +202,7 @@ class RelayPeer(Peer):
             if link is not self.link:
                 return
             self.oracle.arrived(self, frame)
+            self._restraint.heard(frame)
             self.conn.receive_frame(frame, now)
             self.settle()
 
@@ -230,6 +234,7 @@ class RelayPeer(Peer):
             conn = self.conn
             now = self.stage.now
             emitted = self.oracle.emitted
+            said = self._restraint.said
             busy = True
             while busy:
                 busy = False
@@ -238,6 +243,7 @@ class RelayPeer(Peer):
                     for frame in conn.frames_to_send(now, room):
                         busy = True
                         emitted(self, frame)
+                        said(conn, frame)
                         link.up.send(frame)
                 while (event := conn.next_event()) is not None:
                     busy = True

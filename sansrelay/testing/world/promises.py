@@ -16,6 +16,7 @@ class Promise(Enum):
     REASON = "a stream ends with a reason, at both ends, and the reason is true"
     BOUNDED = "no buffer, table, window or queue grows beyond its limit"
     TIMERS = "no timer is due after it was handled"
+    WASTE = "nothing is sent again that nobody missed, and nothing is asked that was answered"
     QUIET = "where nothing is to be done, next to nothing is sent"
     VALID = "what goes out is valid, and never raises when it comes in"
     ROUTED_ONCE = "a rendezvous passes each frame on at most once, unchanged"

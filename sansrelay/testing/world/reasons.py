@@ -6,20 +6,36 @@ what was said, or None.
 
 from ...errors import ResetReason
 from ...events import EndedBy
+from ...frames import AckFrame, DataFrame, Frame, HeartbeatFrame, ResumeFrame
 from ...rendezvous import RouteEnded
 from ...states import Profile
 from .ends import StreamEnd
 from .gaps import stale_unknown_stream
 from .records import HubView, Life, PeerView, StreamRecord
 
-__all__ = ["false_reason", "false_reset_of_hub", "false_route_end"]
+__all__ = [
+    "false_offer_reset",
+    "false_reason",
+    "false_reset_of_hub",
+    "false_route_end",
+    "is_answer",
+]
 
+_SETTLING = 40.0
+"""Seconds after the last fault within which every peer has dialled and frames that were held are
+through."""
 _CLOCK_ERROR = 1e-6
 """Seconds that sums of floats may be off."""
 
 
 def false_reason(
-    record: StreamRecord, end: StreamEnd, peer: PeerView, lives: list[Life], now: float
+    record: StreamRecord,
+    end: StreamEnd,
+    peer: PeerView,
+    lives: list[Life],
+    now: float,
+    *,
+    healed_at: float | None,
 ) -> str | None:
     """Judge the end of a stream at one of its ends."""
     event = end.ended
@@ -30,6 +46,10 @@ def false_reason(
     if event.by is EndedBy.LOCAL:
         if reason == end.reason_given:
             return None
+        if reason == ResetReason.TIMEOUT and healed_at is not None:
+            patience = peer.config.resume_timeout + peer.config.max_rto + _SETTLING
+            if now > healed_at + patience and record.live_other(end) is not None:
+                return "both ends live, and nothing has failed for long"
         return _false_verdict(record, end, peer, lives, now, reason)
     if reason in record.hub_reasons:
         return None
@@ -63,7 +83,8 @@ def _false_verdict(
             if not (is_opener and restarted):
                 return "the peer did not restart"
         case ResetReason.UNKNOWN_STREAM:
-            if is_opener or _executors_since(record, lives) < 2:
+            earlier = any(other is not end for other in record.acceptors) or record.said
+            if is_opener or not (earlier or _executors_since(record, lives) > 1):
                 return "the opener knows no other acceptor"
         case ResetReason.LINK_LOST:
             if record.established:
@@ -85,25 +106,58 @@ def _false_verdict(
 def _false_news(
     record: StreamRecord, end: StreamEnd, peer: PeerView, lives: list[Life], reason: str
 ) -> str | None:
-    """The peer, or a hub, is said to have ended the stream."""
-    alone = record.live_other(end) is None
-    match reason:
-        case ResetReason.UNKNOWN_STREAM:
-            restarted = _executors_since(record, lives) > 1
-            if not (alone or restarted or stale_unknown_stream(record)):
-                return "the other end has the stream"
-        case ResetReason.TIMEOUT:
-            if not alone:
-                return "the other end has not given up"
-        case ResetReason.TOO_MANY_STREAMS:
-            if not alone:
-                return "the other end has taken the stream"
-        case ResetReason.PROFILE_REFUSED | ResetReason.PEER_RESTARTED:
-            if not alone:
-                return "the other end lives"
-        case _:
-            return "nobody said so"
+    """The peer is said to have ended the stream, for another reason than the one known of it."""
+    if end is not record.opener:
+        # An opener that has forgotten the stream knows no more than that.
+        if reason == ResetReason.UNKNOWN_STREAM and not record.opener.live:
+            return None
+        if reason in record.told:
+            return None
+        return "the opener has not said so"
+    if reason == ResetReason.UNKNOWN_STREAM:
+        forgotten = (
+            _executors_since(record, lives) > 1
+            or any(not other.live for other in record.acceptors)
+            or bool(record.hub_reasons)
+            or bool(record.said - {reason})
+            or stale_unknown_stream(record)
+        )
+        return None if forgotten else "no executor has forgotten the stream"
+    if reason not in record.said:
+        return "nobody said so"
     return None
+
+
+def false_offer_reset(record: StreamRecord, peer: PeerView, reason: str, now: float) -> str | None:
+    """Judge a reset of a stream that the sender's application was never told of."""
+    opener = record.opener.ended
+    if (opener is not None and opener.reason == reason) or reason in record.hub_reasons:
+        return None  # what it was told, repeated
+    match reason:
+        case ResetReason.TIMEOUT:
+            first = record.first_at.get((peer.name, peer.life))
+            if first is None or now - first < peer.config.resume_timeout - _CLOCK_ERROR:
+                return "its opening is not that old"
+        case ResetReason.PROFILE_REFUSED:
+            if peer.config.profile != "reliable":
+                return "any profile is welcome"
+        case ResetReason.UNKNOWN_STREAM | ResetReason.TOO_MANY_STREAMS:
+            pass
+        case _:
+            return "nothing of that kind has happened"
+    return None
+
+
+def is_answer(end: StreamEnd, frame: Frame) -> bool:
+    """Whether a frame shows that the peer lives. A resume may be a stale copy."""
+    facts = end.facts
+    if isinstance(frame, DataFrame):
+        facts.highest_in = max(facts.highest_in, frame.seq)
+        return True
+    if isinstance(frame, ResumeFrame):
+        named = frame.peer_incarnation
+        return bool(named) and named == (facts.own or named) and frame.next_seq > facts.highest_in
+    return isinstance(frame, AckFrame | HeartbeatFrame)
 
 
 def _executors_since(record: StreamRecord, lives: list[Life]) -> int:

@@ -8,6 +8,7 @@ from ...connection import RelayConnection, Role
 from ...rendezvous import Rendezvous, RendezvousConfig
 from ...states import Profile
 from .ends import StreamEnd
+from .lanes import Link
 
 __all__ = ["HubFacts", "HubView", "Life", "PeerView", "StreamRecord"]
 
@@ -22,6 +23,7 @@ class PeerView(Protocol):
     executor_id: str
     config: RelayConfig
     ends: dict[str, StreamEnd]
+    link: Link | None
 
     @property
     def machine(self) -> RelayConnection | None:
@@ -60,12 +62,17 @@ class HubFacts:
 
     __slots__ = (
         "attached_at",
+        "ended_at",
+        "ends",
         "executor_lost",
         "executor_resumed",
         "harness_heard",
         "harness_lost",
         "inside",
+        "resets",
+        "route_ended",
         "route_opened",
+        "said_by_harness",
     )
 
     def __init__(self) -> None:
@@ -81,6 +88,16 @@ class HubFacts:
         """When the last frame of its harness came, by stream."""
         self.route_opened: dict[str, float] = {}
         """When the route of each stream was last made."""
+        self.said_by_harness: dict[str, set[str]] = {}
+        """Reasons of resets that came from a harness, by stream; a route is not needed for that."""
+        self.route_ended: dict[str, str] = {}
+        """The reason with which the route of each stream last ended."""
+        self.resets: set[bytes] = set()
+        """The resets that came in: the one that ended a route may be repeated."""
+        self.ends = 0
+        """How many routes have ended."""
+        self.ended_at: dict[str, tuple[float, int]] = {}
+        """When a route that has to be remembered ended, and the how manieth it was."""
         self.inside: Counter[bytes] = Counter()
         """Frames that came in and have not left."""
 
@@ -90,16 +107,24 @@ class StreamRecord:
 
     __slots__ = (
         "acceptors",
+        "answered_unseen",
+        "asked_unseen",
         "copies",
+        "dropped",
+        "early",
         "executor_id",
+        "first_at",
         "harness",
         "hub_reasons",
         "late_reset",
         "opened_at",
         "opener",
+        "routes",
         "runs",
+        "said",
         "spoiled",
         "stream_id",
+        "told",
     )
 
     def __init__(self, stream_id: str, peer: PeerView, opener: StreamEnd) -> None:
@@ -120,6 +145,23 @@ class StreamRecord:
         """How often each message to the executor was handed to an application."""
         self.hub_reasons: dict[str, None] = {}
         """Reasons with which a rendezvous ended it, found to be true."""
+        self.first_at: dict[tuple[str, int], float] = {}
+        """By name and life of an executor: when the first frame came that its application did not
+        know a stream for."""
+        self.asked_unseen: Counter[tuple[str, int]] = Counter()
+        """By the same: questions of an acceptor that was not confirmed."""
+        self.answered_unseen: Counter[tuple[str, int]] = Counter()
+        """By the same: answers to them."""
+        self.early: Counter[tuple[str, int]] = Counter()
+        """By the same: the segments that came, as bits, bit 0 for seq 0."""
+        self.dropped: set[tuple[Role, int]] = set()
+        """Segments that an end dropped at a limit: the role of that end, and the seq."""
+        self.said: set[str] = set()
+        """Reasons with which executors reset it, whose applications did not know it."""
+        self.routes = 0
+        """Routes that were made for it, at all rendezvous together."""
+        self.told: set[str] = set()
+        """Reasons of its end that a rendezvous repeated."""
 
     @property
     def ends(self) -> list[StreamEnd]:

@@ -47,8 +47,11 @@ class Schedule:
             capacity=dice.pick([700, 4096, 1 << 20]),
             trace=trace,
         )
+        self.world.listen()
         self.workload = Workload(self.world, dice, largest=limits.harness.max_message_size)
         self.rendezvous: list[str] = []
+        self.over = False
+        """Whether all faults have ended."""
         self.may_turn_basic = False
         """Whether a basic executor may take the place of another."""
         self._executors = 0
@@ -116,7 +119,12 @@ class Schedule:
         if basic:
             self.world.add_basic_harness(name, executor=executor)
         else:
-            harness = self.world.add_harness(name, executor=executor, config=self.limits.harness)
+            harness = self.world.add_harness(
+                name,
+                executor=executor,
+                principal=self.dice.pick([name, name, "shared"]),
+                config=self.limits.harness,
+            )
             self._vary(harness)
 
     def _vary(self, peer: RelayPeer) -> None:

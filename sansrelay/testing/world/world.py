@@ -2,26 +2,20 @@
 
 from collections.abc import Callable, Iterable
 
-from ...config import RelayConfig
 from ...connection import Role
-from ...rendezvous import RendezvousConfig
 from ...states import Profile
-from .._clock import FakeClock
 from .._link import LinkConditions
-from .codex import BasicExecutor, BasicHarness
-from .dice import Dice, RandomSource
-from .ends import Hook, MessageHook
 from .gaps import basic_tail_in_new_session
 from .hubs import RendezvousProcess, Wire
-from .lanes import Lane, Link, Weather
+from .lanes import Lane, Link
 from .oracle import Oracle
-from .peers import Executor, Harness, Peer
+from .peers import Peer, RelayPeer
+from .population import Population
 from .promises import Promise
-from .stage import Stage
+from .strangers import Stranger
 
 __all__ = ["World"]
 
-_PERFECT = LinkConditions()
 _STEP = 1.0
 """Seconds between two looks at whether everything is done."""
 _REST = 20.0
@@ -29,7 +23,7 @@ _REST = 20.0
 take 15 to dial again, and have waiting data to send then."""
 
 
-class World:
+class World(Population):
     """Peers and what joins them, simulated.
 
     `source` is where all luck comes from, such as `random.Random(seed)`: the same seed gives the
@@ -44,174 +38,6 @@ class World:
     Peers dial the rendezvous named `rendezvous` unless told otherwise. A world with a wire
     (`add_wire`) instead joins one harness and one executor directly.
     """
-
-    def __init__(
-        self,
-        source: RandomSource,
-        *,
-        conditions: LinkConditions = _PERFECT,
-        websockets: bool = False,
-        redial: tuple[float, float] = (0.1, 0.1),
-        capacity: int = 256 * 1024,
-        trace: bool = False,
-    ) -> None:
-        self.dice = Dice(source)
-        self.stage = Stage(self.dice, trace=trace)
-        self.oracle = Oracle(self.stage)
-        self.peers: list[Peer] = []
-        self._weather = Weather(conditions)
-        self._calm = Weather(LinkConditions(delay=0.0))
-        self._websockets = websockets
-        self._redial = redial
-        self._capacity = capacity
-        self._hubs: dict[str, RendezvousProcess | Wire] = {}
-        self._configs: dict[str, RendezvousConfig] = {}
-        self._replaced: list[RendezvousProcess] = []
-        self._addresses: dict[str, str] = {}
-        self._links: list[Link] = []
-        self._dialled = 0
-        self._injected = 0
-        self._raised = 0
-
-    # -- what there is
-
-    @property
-    def clock(self) -> FakeClock:
-        """The world's clock."""
-        return self.stage.clock
-
-    @property
-    def now(self) -> float:
-        """The world's time in seconds."""
-        return self.stage.now
-
-    @property
-    def faults(self) -> int:
-        """Faults injected so far, each spoilt frame counted."""
-        return self.stage.faults.total()
-
-    @property
-    def frames(self) -> int:
-        """Frames that peers have let out so far."""
-        return self.oracle.frames_by.total()
-
-    def trace_lines(self) -> list[str]:
-        """What happened so far, one line each. Empty unless the world was made with `trace`."""
-        return list(self.stage.trace or ())
-
-    def add_rendezvous(
-        self, name: str = "rendezvous", *, config: RendezvousConfig | None = None
-    ) -> None:
-        """Start a rendezvous under an address."""
-        self._configs[name] = config or RendezvousConfig()
-        self._raise_rendezvous(name)
-
-    def add_wire(self, name: str = "rendezvous") -> None:
-        """In place of a rendezvous: a wire that joins one harness and one executor."""
-        self._hubs[name] = Wire(self.stage, self.oracle, name)
-
-    def rendezvous(self, name: str = "rendezvous") -> RendezvousProcess | None:
-        """The rendezvous behind an address, if one is alive."""
-        hub = self._hubs.get(name)
-        return hub if isinstance(hub, RendezvousProcess) and hub.alive else None
-
-    def add_harness(
-        self,
-        name: str,
-        *,
-        executor: str = "executor",
-        rendezvous: str = "rendezvous",
-        principal: str | None = None,
-        config: RelayConfig | None = None,
-        on_open: Hook | None = None,
-        on_message: MessageHook | None = None,
-        on_end: Hook | None = None,
-    ) -> Harness:
-        """Start a harness that reaches the executor id `executor`.
-
-        The hooks are called when the executor's profile is known, with each message, and at the
-        end of a stream. `principal` is as whom the rendezvous knows it; its name if not given.
-        """
-        harness = Harness(
-            self.stage,
-            self.oracle,
-            self,
-            name,
-            executor,
-            config=config or RelayConfig(),
-            on_open=on_open,
-            on_message=on_message,
-            on_end=on_end,
-        )
-        harness.principal = principal or name
-        self._start(harness, rendezvous)
-        return harness
-
-    def add_executor(
-        self,
-        name: str = "executor",
-        *,
-        executor_id: str | None = None,
-        rendezvous: str = "rendezvous",
-        config: RelayConfig | None = None,
-        on_open: Hook | None = None,
-        on_message: MessageHook | None = None,
-        on_end: Hook | None = None,
-    ) -> Executor:
-        """Start an executor; its id is its name if not given. The hooks are as for a harness."""
-        executor = Executor(
-            self.stage,
-            self.oracle,
-            self,
-            name,
-            executor_id or name,
-            config=config or RelayConfig(),
-            on_open=on_open,
-            on_message=on_message,
-            on_end=on_end,
-        )
-        self._start(executor, rendezvous)
-        return executor
-
-    def add_basic_harness(
-        self,
-        name: str,
-        *,
-        executor: str = "executor",
-        rendezvous: str = "rendezvous",
-        on_message: MessageHook | None = None,
-    ) -> BasicHarness:
-        """Start a harness that behaves as Codex up to 0.136."""
-        harness = BasicHarness(self.stage, self.oracle, self, name, executor, on_message=on_message)
-        self._start(harness, rendezvous)
-        return harness
-
-    def add_basic_executor(
-        self,
-        name: str = "executor",
-        *,
-        executor_id: str | None = None,
-        rendezvous: str = "rendezvous",
-        on_message: MessageHook | None = None,
-    ) -> BasicExecutor:
-        """Start an executor that behaves as Codex up to 0.136: it runs every frame it gets."""
-        executor = BasicExecutor(
-            self.stage, self.oracle, self, name, executor_id or name, on_message=on_message
-        )
-        self._start(executor, rendezvous)
-        return executor
-
-    def _start(self, peer: Peer, rendezvous: str) -> None:
-        self._addresses[peer.name] = rendezvous
-        self.peers.append(peer)
-        peer.start()
-
-    def _raise_rendezvous(self, name: str) -> None:
-        self._raised += 1
-        process = RendezvousProcess(
-            self.stage, self.oracle, f"{name}#{self._raised}", self._configs[name]
-        )
-        self._hubs[name] = process
 
     # -- time
 
@@ -233,39 +59,6 @@ class World:
     def at(self, seconds: float, action: Callable[..., None], *args: object) -> None:
         """Do something so many seconds from now, such as a fault."""
         self.stage.after(seconds, action, *args)
-
-    # -- links, for the peers
-
-    def connect(self, peer: Peer) -> Link | None:
-        """A new link for `peer`, or None if there is nobody to take it."""
-        hub = self._hubs.get(self._addresses[peer.name])
-        if hub is None or not hub.alive:
-            return None
-        self._dialled += 1
-        up = self._calm if isinstance(hub, Wire) else self._weather
-        kind = Link
-        if self._websockets:
-            from .sockets import SocketLink
-
-            kind = SocketLink
-        link = kind(
-            self.stage,
-            (up, self._weather),
-            self.oracle.spoiled,
-            self._dialled,
-            peer,
-            hub,
-            capacity=self._capacity,
-        )
-        if not hub.accept(link, peer):
-            return None
-        self._links = [old for old in self._links if old.peer_open or old.hub_open]
-        self._links.append(link)
-        return link
-
-    def redial_delay(self) -> float:
-        """Seconds before a peer dials again."""
-        return self.dice.between(*self._redial)
 
     # -- faults
 
@@ -421,6 +214,25 @@ class World:
             else:
                 link.arrived_at_peer([frame])
 
+    def listen(self) -> None:
+        """From now on remember the first frames of each stream, for `echo`."""
+        self._listens = True
+
+    def echo(self, peer: Peer, frames: Iterable[bytes], *, up: bool) -> None:
+        """Frames that `echoes` has kept arrive once more, now, on the link that a peer has."""
+        for frame in frames:
+            self.stage.fault("echo")
+            self.oracle.spoiled(frame, True)
+            self.inject(peer, frame, up=up)
+
+    def speak_as(self, stranger: Stranger, stream_id: str, frame: bytes) -> None:
+        """A stranger sends a frame on a stream, if its rendezvous has it as another's."""
+        link = stranger.link
+        if link is not None and isinstance(link.hub, RendezvousProcess):
+            owner = link.hub.passage.owner(stranger.executor_id, stream_id)
+            if owner is not None and owner != stranger.principal:
+                self.inject(stranger, frame, up=True)
+
     # -- the end of all faults
 
     def heal(self) -> None:
@@ -445,6 +257,7 @@ class World:
             peer.start()
             for end in list(peer.ends.values()):
                 end.read_on()
+        self.oracle.healed()
 
     def finish(self, *, quiet: float = 0.0) -> None:
         """Heal, and check that everything arrives within `bound` seconds; then close all streams.
@@ -470,7 +283,15 @@ class World:
             2 * peer.config.resume_timeout + peer.config.heartbeat_interval for peer in self.peers
         ]
         grace = [config.executor_grace + config.harness_grace for config in self._configs.values()]
-        return max(patience, default=0.0) + max(grace, default=0.0) + 60.0
+        # Where windows are small, messages pass one by one, each after a slow reader's pause.
+        waiting = sum(
+            len(end.outbox) + len(end.sent) - end.acknowledged
+            for peer in self.peers
+            for end in peer.ends.values()
+            if end.live and end.profile is not Profile.BASIC
+        )
+        slowest = max((p.read_delay for p in self.peers if isinstance(p, RelayPeer)), default=0.0)
+        return max(patience, default=0.0) + max(grace, default=0.0) + 60.0 + waiting * slowest
 
     def _wait(self, condition: Callable[[], bool], bound: float) -> bool:
         end = self.now + bound
