@@ -724,7 +724,7 @@ MUTANTS: tuple[Mutant, ...] = (
         old="        peer_known = header.peer_incarnation != 0 or header.next_seq >= 2\n",
         new="        peer_known = False\n",
         kind="world",
-        seeds=50,
+        seeds=600,
     ),
     Mutant(
         name="any-resume-lifts-suspension",
@@ -810,7 +810,7 @@ MUTANTS: tuple[Mutant, ...] = (
         '            executor.link.queue.put("queued", frame)\n'
         "            self._with_output[link] = None\n",
         kind="world",
-        seeds=50,
+        seeds=600,
     ),
     Mutant(
         name="new-stream-without-executor",
