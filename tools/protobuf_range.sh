@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # The core's tests are those that touch neither a loop nor a socket, a process or an adapter. Long
 # simulations say nothing about protobuf.
 impure='trio|asyncio|socket|ssl|subprocess|websockets|sansrelay_(trio|asyncio|apps)'
-long='cut_net|sansrelay\.testing\.world'
+long='cut_net|fuzz|model_check|sansrelay\.testing\.world'
 mapfile -t tests < <(grep -LE "^[[:space:]]*(import|from) +($impure|$long)( |\.|\$)" tests/test_*.py)
 ((${#tests[@]})) || { echo "no tests found" >&2; exit 1; }
 
@@ -21,7 +21,7 @@ run() {
         touch "$done"
     fi
     "$python" -c 'import google.protobuf as p; print("protobuf", p.__version__)'
-    "$python" -m pytest -q -p no:cacheprovider "${tests[@]}" "$@"
+    "$python" -m pytest -q -p no:cacheprovider -n 2 --dist loadfile "${tests[@]}" "$@"
 }
 
 run low 'protobuf==6.31.1' "$@"
