@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format proto proto-check protobuf-range vectors model fuzz interop soak \
+.PHONY: help demo test lint format proto proto-check protobuf-range vectors model fuzz coverage mutants interop soak \
 	mutants-sim clean
 
 help:  ## list the targets
@@ -74,6 +74,16 @@ FUZZ_SECONDS ?= 600
 fuzz: $(VENV)/.fuzz  ## ten minutes of fuzzing for each target
 	$(BIN)/python tools/fuzz_targets.py --seconds $(FUZZ_SECONDS) $(ARGS)
 
+$(VENV)/.mutation: pyproject.toml | $(VENV)/.python
+	$(PIP) install -e '.[all,test,mutation]'
+	@touch $@
+
+coverage: $(VENV)/.test  ## every line and branch of the core, by the tests without sockets
+	$(BIN)/python tools/coverage_core.py
+
+mutants: $(VENV)/.mutation  ## small faults in the core: the tests have to notice 90 % of each module's
+	timeout 5400 $(BIN)/python tools/mutation.py $(ARGS)
+
 interop: $(VENV)/.test  ## the tests against the real Codex binary (fetched once from npm)
 	@tools/fetch_codex.sh > /dev/null
 	$(BIN)/python -m pytest -m interop $(ARGS)
@@ -85,4 +95,4 @@ mutants-sim: $(VENV)/.test  ## plant known faults in the core: the simulation ha
 	$(BIN)/python tools/mutants_sim.py --all $(ARGS)
 
 clean:  ## remove what the targets made
-	rm -rf $(VENV) $(VENV)-proto $(VENV)-protobuf-* .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf mutants $(VENV) $(VENV)-proto $(VENV)-protobuf-* .mypy_cache .ruff_cache .pytest_cache build dist

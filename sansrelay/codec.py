@@ -89,7 +89,7 @@ def encode_frame(frame: Frame) -> bytes:
                 message.reset.reason = frame.reason
             case HeartbeatFrame():
                 message.heartbeat.SetInParent()
-            case HandshakeFrame():
+            case _:  # a handshake
                 message.handshake.payload = frame.payload
     if ack:
         message.ack = ack
@@ -239,7 +239,7 @@ def read_header(data: bytes, config: RelayConfig) -> RoutingHeader | InvalidFram
                 raw_id = data[start:end]
             elif number == 3:
                 ack = value
-            elif number == 4:
+            else:  # 4: `_fields` gives known fields only
                 ack_bits = value
         stream_id = raw_id.decode()
     except _Bad as bad:

@@ -539,7 +539,7 @@ class RelayConnection:
             self._refuse(stream_id, ResetReason.PROFILE_REFUSED)
             return None
         self._accepted += 1
-        own = (self._incarnation + self._accepted) % _INCARNATIONS or 1
+        own = (self._incarnation + self._accepted - 1) % (_INCARNATIONS - 1) + 1  # never 0
         stream = Stream(stream_id, self._shared, is_opener=False, own=own, profile=profile)
         self._streams[stream_id] = stream
         if profile is Profile.BASIC:

@@ -431,9 +431,7 @@ class HttpClientConnection:
                     )
             elif isinstance(event, h11.EndOfMessage):
                 self.response = self._response_so_far()
-            elif isinstance(event, h11.ConnectionClosed):
-                self._fail(HttpCause.UNCLEAN_EOF, "the server closed the connection unanswered")
-            else:
+            else:  # more is needed; that none will come is an error to h11
                 return
 
     def _fail_on(self, error: h11.RemoteProtocolError) -> None:

@@ -431,7 +431,7 @@ class Outgoing:
         if self._liveness.heartbeat_unanswered or not self.sender.all_reported():
             self.rtt.back_off()
             self.ask()
-        elif self.sender.has_unacked:
+        else:
             # Everything is there, held for a slow reader: only a lost ack could be the matter.
             self.rtt.back_off()
             self._beat()

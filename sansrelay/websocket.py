@@ -23,7 +23,7 @@ from enum import Enum
 from typing import Self
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Event, Ping, Pong
 from wsproto.utilities import generate_accept_token, generate_nonce
 
 from sansrelay.errors import LocalCause, LocalProtocolError
@@ -353,7 +353,7 @@ class WebSocketLink:
             self._settle_ping(bytes(event.payload))
         elif isinstance(event, CloseConnection):
             self._take_close(event)
-        elif isinstance(event, TextMessage):
+        else:  # a text message: after the handshake wsproto gives no other event
             self._fail(WebSocketCause.TEXT_MESSAGE, 1003, "only binary messages are accepted here")
 
     def _take_fragment(self, event: BytesMessage) -> None:

@@ -386,6 +386,20 @@ def test_a_withheld_ack_does_not_measure_the_reader(role: Role) -> None:
     assert [round(at, 6) for at, _ in wire.timeline(0.7)] == [0.5, 1.1]
 
 
+@both_roles
+def test_a_round_trip_counts_from_the_moment_of_sending(role: Role) -> None:
+    wire = open_end(role, RelayConfig(initial_rto=5, min_rto=0.2))
+    wire.clock.advance(7)
+    wire.conn.send_data(SID, b"m")
+    wire.sent()
+    wire.clock.advance(0.4)
+    wire.give(ack(1))
+    wire.conn.send_data(SID, b"n")
+    wire.sent()
+    # The first measurement of RFC 6298: R + 4 R/2.
+    assert wire.conn.next_timeout() == pytest.approx(wire.clock() + 1.2)
+
+
 # -- consuming
 
 

@@ -653,3 +653,12 @@ def test_every_dropped_frame_counts(
     wire = prepare()
     wire.give(frame, frame, frame)
     assert wire.conn.stats().dropped == {cause: 3}
+
+
+@pytest.mark.parametrize(
+    ("frame", "detail"), [(ack(5, 1), "ack 5, ack_bits 0x1"), (handshake(), "open")]
+)
+def test_a_rejected_frame_is_told_with_what_was_wrong(frame: Frame, detail: str) -> None:
+    wire = open_opener()
+    wire.give(frame)
+    assert [detail in event.detail for event in wire.events_of(FrameRejected)] == [True]

@@ -491,6 +491,17 @@ def test_a_stream_that_had_nothing_to_say_but_its_opening_beats_too() -> None:
     assert wire.timeline(30) == [(30, heartbeat())]
 
 
+@both_roles
+def test_a_heartbeat_beside_a_question_leaves_the_asking_to_the_question(role: Role) -> None:
+    wire = open_end(role, RelayConfig(heartbeat_interval=0.5))
+    wire.conn.send_data(SID, b"x")
+    wire.sent()
+    wire.clock.advance(1)
+    wire.conn.handle_timeout(wire.clock())  # late: the heartbeat was due before the time-out
+    question = resume(2, own_of(role), PEER)
+    assert wire.timeline(10) == [(1, question), (1, heartbeat()), (3, question), (7, question)]
+
+
 def test_a_timer_after_a_drain_is_never_in_the_past() -> None:
     wire = open_opener(RelayConfig(heartbeat_interval=1, silence_timeout=2, resume_timeout=60))
     for seconds in (0.3, 1, 7, 20):

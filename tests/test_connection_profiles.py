@@ -438,6 +438,15 @@ def test_a_basic_only_opener_that_has_not_spoken_yet_survives_a_link_loss() -> N
     assert wire.join() == [reset("link_lost")]
 
 
+def test_a_basic_only_opener_without_a_link_waits_for_one_however_long() -> None:
+    wire = Wire(Role.HARNESS, BASIC, link=False)
+    wire.conn.open_stream(SID)
+    wire.conn.send_data(SID, b"x")
+    assert wire.wait(10_000) == []
+    assert wire.conn.next_timeout() is None
+    assert wire.join() == [resume(0), data(0, b"x")]
+
+
 @pytest.mark.parametrize("seq", [0, 1, 17])
 def test_a_basic_only_acceptor_opens_on_the_first_data_whatever_its_seq(seq: int) -> None:
     wire = Wire(Role.EXECUTOR, BASIC)

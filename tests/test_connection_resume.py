@@ -478,6 +478,16 @@ def test_no_new_data_goes_out_while_the_timers_question_is_open(role: Role) -> N
 
 
 @both_roles
+def test_a_question_that_crosses_the_timers_starts_the_timer_again(role: Role) -> None:
+    wire = with_data(role, 1, RelayConfig(min_rto=1, initial_rto=1))
+    wire.wait(1)
+    assert wire.state is StreamState.RESUMING
+    assert wire.talk(resume(1, PEER, own_of(role))) == [resume(2, own_of(role), PEER, True)]
+    # Should the answer to its own be lost, nothing else would ask.
+    assert wire.wait(2) == [resume(2, own_of(role), PEER)]
+
+
+@both_roles
 def test_the_timer_starts_anew_with_each_new_report(role: Role) -> None:
     wire = with_data(role, 3, RelayConfig(min_rto=1, initial_rto=1))
     wire.clock.advance(0.1)
@@ -667,3 +677,14 @@ def test_any_number_of_link_losses_delivers_each_message_once(role: Role) -> Non
     received = [event.data for event in wire.log if isinstance(event, DataReceived)]
     assert received == [b"%d" % number for number in range(1, 20)]
     assert wire.conn.stats().duplicates_dropped == 19
+
+
+@both_roles
+def test_messages_and_resumptions_are_counted(role: Role) -> None:
+    wire = open_end(role)
+    wire.give(data(1), data(2), data(3))
+    assert wire.conn.stats().messages_received == 3
+    for times in (1, 2, 3):
+        relink(wire)
+        wire.give(resume(4, PEER, own_of(role), True))
+        assert wire.conn.stats().resumes == times

@@ -1,6 +1,7 @@
 """The receiving end of one direction: order, duplicates, whole messages, acks, bounds."""
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -106,6 +107,7 @@ def test_a_duplicate_is_dropped(seq: int) -> None:
 
 def test_nothing_yet() -> None:
     receiver = make()
+    assert receiver.highest == 0
     assert (receiver.ack, receiver.ack_bits()) == (0, 0)
 
 
@@ -262,6 +264,15 @@ def test_one_stream_at_a_time_may_overdraw_the_budget() -> None:
     assert (budget.used, budget.overdraft) == (0, 0)
 
 
+@pytest.mark.parametrize(("repaid", "free"), [(4, False), (5, True), (6, True)])
+def test_an_overdraft_is_over_once_all_is_given_back(repaid: int, free: bool) -> None:
+    budget = Budget(PLENTY)
+    debtor, other = make(budget=budget), make(budget=budget)
+    assert budget.overdraw(debtor, 5)
+    budget.repay(repaid)
+    assert budget.overdraw(other, 5) is free
+
+
 def test_what_is_overdrawn_takes_nothing_from_others() -> None:
     budget = Budget(ONE + 50)
     large, other = make(budget=budget), make(budget=budget)
@@ -298,6 +309,20 @@ def test_a_message_in_tiny_segments_is_put_together() -> None:
     receiver = make()
     message = bytes(range(100))
     assert take(receiver, *cut(1, message, 1)) == [message]
+
+
+def test_large_and_small_segments_are_put_together_in_order() -> None:
+    config = RelayConfig()
+    sizes = [10, 11, 5000, 12, 13, 6000, 14]
+    parts = [bytes([i]) * size for i, size in enumerate(sizes)]
+    frames = [segment(1 + i, part, index=i, count=len(parts)) for i, part in enumerate(parts)]
+    assert take(make(config), *frames) == [b"".join(parts)]
+
+
+def test_only_the_last_segment_may_be_larger_than_its_share() -> None:
+    parts = [b"a" * 10, b"b" * 10, b"c" * 60]
+    frames = [segment(1 + i, part, index=i, count=3) for i, part in enumerate(parts)]
+    assert take(make(), *frames) == [b"".join(parts)]
 
 
 def test_discard_returns_the_budget() -> None:
@@ -496,6 +521,13 @@ def test_basic_bounds() -> None:
     assert basic(receiver, frames[2]) == [None]
 
 
+def test_the_basic_buffer_can_be_filled_exactly() -> None:
+    receiver = make(replace(CONFIG, basic_buffer_size=2 * (ONE + 10)))
+    receiver.next_seq = 0
+    frames = [segment(seq, b"m" * 10) for seq in range(3)]
+    assert basic(receiver, *frames) == [None, None, FrameCause.BUFFER_FULL]
+
+
 def test_basic_budget() -> None:
     receiver = make_basic(budget=10)
     causes = basic(receiver, segment(0, b"m" * 100), segment(1, b"m"))
@@ -505,6 +537,23 @@ def test_basic_budget() -> None:
 
 
 # -- against a naive model
+
+
+def test_basic_messages_share_all_of_the_budget() -> None:
+    receiver = make_basic(budget=2 * (ONE + 10))
+    assert basic(receiver, segment(0, bytes(10))) == [None]
+    # A stream may hold as much as is still free: with what it holds that is half of all.
+    assert basic(receiver, segment(1, b"m")) == [FrameCause.BUFFER_FULL]
+    roomy = make_basic(budget=3 * (ONE + 10))
+    assert basic(roomy, segment(0, bytes(10)), segment(1, bytes(10))) == [None] * 2
+
+
+def test_a_basic_message_that_overdraws_leaves_a_debtor() -> None:
+    receiver = make_basic(budget=1)
+    assert basic(receiver, segment(0, bytes(10))) == [None]
+    assert receiver._budget.debtor is receiver
+    receiver.consume(1)
+    assert receiver._budget.debtor is None
 
 
 class Model:

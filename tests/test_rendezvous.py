@@ -458,6 +458,13 @@ def test_what_was_queued_for_lost_links_counts_for_each(reliable: Net) -> None:
     assert reliable.dropped() == {DropCause.LINK_CLOSED: 5}
 
 
+def test_bytes_that_are_passed_on_are_counted(net: Net) -> None:
+    assert net.r.stats().bytes_forwarded == 0
+    for times in (1, 2, 3):
+        assert net.passes(HARNESS, EXECUTOR, data())
+        assert net.r.stats().bytes_forwarded == times * len(encode_frame(data()))
+
+
 def test_executor_links_are_counted() -> None:
     net = Net()
     for link, executor_id in ((1, "one"), (2, "two"), (3, "three")):

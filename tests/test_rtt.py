@@ -66,6 +66,8 @@ def test_back_off_doubles_up_to_the_cap(rtt: RttEstimator, measured: float | Non
     assert expected == 15.0
     rtt.progress()
     assert rtt.rto == first
+    rtt.back_off()
+    assert rtt.rto == pytest.approx(min(2 * first, 15.0))
 
 
 def test_a_measurement_ends_the_back_off(rtt: RttEstimator) -> None:

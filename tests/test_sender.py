@@ -1,6 +1,7 @@
 """The sending end of one direction: segments, window, scoreboard, loss, outcomes."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
@@ -188,6 +189,13 @@ def test_capacity_in_messages() -> None:
     assert sender.capacity() > 0
 
 
+def test_messages_that_were_sent_count_until_they_are_acknowledged() -> None:
+    sender = in_flight(2, replace(CONFIG, send_buffer_messages=2))
+    assert sender.capacity() == 0
+    sender.acknowledge(1, 0)
+    assert sender.capacity() > 0
+
+
 def test_messages_handed_to_a_basic_peer_take_no_room() -> None:
     sender = make(RelayConfig(send_buffer_messages=3))
     sender.becomes_basic()
@@ -360,6 +368,19 @@ def test_lost_once_enough_later_ones_were_reported(threshold: int) -> None:
     assert seqs(send(sender)) == [1]
 
 
+def test_without_any_report_nothing_is_lost() -> None:
+    assert not in_flight(40).detect_loss()
+
+
+def test_a_threshold_of_two_waits_for_two() -> None:
+    sender = in_flight(5, replace(CONFIG, reorder_threshold=2))
+    sender.acknowledge(0, bits(4))
+    assert not sender.detect_loss()
+    sender.acknowledge(0, bits(2, 4))
+    assert sender.detect_loss()
+    assert seqs(send(sender)) == [1, 2]
+
+
 def test_later_ones_that_were_acknowledged_count_too() -> None:
     sender = in_flight(40)
     sender.acknowledge(0, bits(1, 2))
@@ -474,6 +495,12 @@ def test_nothing_is_missing_when_all_was_reported() -> None:
     assert not sender.missing_since(sender.transmissions)
 
 
+def test_the_latest_transmission_may_have_been_long_ago_too() -> None:
+    sender = in_flight(2)
+    assert sender.missing_before(1.0)
+    assert seqs(send(sender)) == [1, 2]
+
+
 def test_an_answer_that_was_not_asked_for_shows_what_was_sent_long_ago() -> None:
     sender = make()
     for now in range(6):
@@ -553,6 +580,14 @@ def test_a_basic_peer_that_got_nothing_yet_is_sent_seq_0_first() -> None:
     sender.queue(b"n")
     assert sender.take_basic() == (1, b"n")
     assert sender.reserved == 0
+
+
+def test_a_basic_peers_messages_are_numbered_one_by_one() -> None:
+    sender = make()
+    sender.becomes_basic()
+    for _ in range(4):
+        sender.queue(b"m")
+    assert [sender.take_basic()[0] for _ in range(4)] == [0, 1, 2, 3]
 
 
 def test_a_stream_that_is_basic_from_the_start() -> None:
