@@ -28,6 +28,7 @@ def peer_excess(peer: PeerView) -> str | None:
     pending = conn._pending.size
     # One stream at a time may go beyond by the rest of one message.
     held = config.receive_buffer_size + config.max_message_size + SEGMENT_OVERHEAD
+    ever = max(len(peer.ends), conn._accepted)  # some end before their application hears of them
     sizes = [
         ("bytes_held", stats.bytes_held - pending, held),
         ("bytes unconfirmed", conn._shared.early_budget.used, config.unconfirmed_buffer_size),
@@ -36,7 +37,7 @@ def peer_excess(peer: PeerView) -> str | None:
         ("ended streams", stats.streams_ended_remembered, config.max_ended_streams),
         ("resets owed", len(conn._ended._owed), 2 * config.max_ended_streams),
         ("pending streams", len(conn._pending._held), config.max_pending_streams),
-        ("timers", len(conn._timers), 2 * len(peer.ends) + _HEAP_SLACK),
+        ("timers", len(conn._timers), 2 * ever + _HEAP_SLACK),
     ]
     for stream_id, stream in conn._streams.items():
         sender = stream.sender

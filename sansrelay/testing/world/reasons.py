@@ -78,8 +78,10 @@ def _false_verdict(
             if now - heard < peer.config.resume_timeout - _CLOCK_ERROR:
                 return f"the peer was heard {now - heard:.3f} s ago"
         case ResetReason.PEER_RESTARTED:
-            # A rendezvous that ends a route makes an executor start anew, if it forgets the id.
-            restarted = _executors_since(record, lives) > 1 or record.hub_reasons
+            # An executor that has ended the stream and forgotten the id takes a late copy of its
+            # opening for a new one; so does one whose route a rendezvous has ended.
+            forgotten = any(other.ended is not None for other in record.acceptors)
+            restarted = _executors_since(record, lives) > 1 or forgotten or record.hub_reasons
             if not (is_opener and restarted):
                 return "the peer did not restart"
         case ResetReason.UNKNOWN_STREAM:

@@ -55,7 +55,8 @@ def heard(end: StreamEnd, frame: Frame, peer: PeerView, now: float) -> None:
                 facts.report_due = min(facts.report_due, now)
         case DataFrame():
             facts.calls += 1
-            facts.held |= 1 << frame.seq
+            if end.profile is not None:  # an opener that knows nothing of its peer keeps nothing
+                facts.held |= 1 << frame.seq
             if _may_report(peer, end):
                 facts.report_due = min(facts.report_due, now + peer.config.ack_delay)
         case _:
