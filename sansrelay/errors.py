@@ -83,6 +83,7 @@ class FrameCause(Enum):
     SEGMENT_MISMATCH = "a segment does not continue its message"
     ACK_BEYOND_SENT = "ack or ack_bits cover segments that were never sent"
     RESUME_ON_BASIC = "a reliable resume on a basic stream"
+    BASIC_SUCCESSOR = "data 0 on a reliable stream: a basic peer is in the other's place"
     SEQUENCE_GAP = "a sequence number is missing on a basic stream"
     SEGMENTED_ON_BASIC = "a segmented message on a basic stream"
     HANDSHAKE_UNSUPPORTED = "an encryption handshake, which this endpoint does not do"

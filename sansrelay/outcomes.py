@@ -322,6 +322,11 @@ _RESUMING: _Cells = {kind: _gated(cell) for kind, cell in _OPEN.items()} | {
     FrameKind.ANSWER: replace(_RESUMED, replies=(Reply.MISSING,)),
 }
 
+# Only a basic peer counts from 0: an executor of that kind is in the place of the other.
+_SUCCEEDED: _Cells = {
+    FrameKind.DATA_ZERO: _ends(ResetReason.PEER_RESTARTED, FrameCause.BASIC_SUCCESSOR)
+}
+
 # A resume that names another incarnation means an acceptor that is no more.
 _FORGETS: _Cells = {FrameKind.RESUME_FOREIGN: _FORGOTTEN}
 
@@ -396,12 +401,12 @@ _HARNESS: _Places = {
     Where.OPENING: _OPENING,
     Where.OPENING_AGAIN: _OPENING_AGAIN,
     Where.UNCONFIRMED: "an opener is confirmed by the peer's resume, as its profile is",
-    Where.OPEN: _OPEN,
-    Where.RESUMING: _RESUMING,
-    Where.ASKING: _ASKING,
-    Where.UNTAGGED: _UNTAGGED,
-    Where.RESUMING_UNTAGGED: _RESUMING_UNTAGGED,
-    Where.ASKING_UNTAGGED: _ASKING_UNTAGGED,
+    Where.OPEN: _OPEN | _SUCCEEDED,
+    Where.RESUMING: _RESUMING | _SUCCEEDED,
+    Where.ASKING: _ASKING | _SUCCEEDED,
+    Where.UNTAGGED: _UNTAGGED | _SUCCEEDED,
+    Where.RESUMING_UNTAGGED: _RESUMING_UNTAGGED | _SUCCEEDED,
+    Where.ASKING_UNTAGGED: _ASKING_UNTAGGED | _SUCCEEDED,
     Where.BASIC_NEW: _BASIC | _FROM_0,
     Where.BASIC: _BASIC,
     Where.ENDED: _ENDED,

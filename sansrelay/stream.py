@@ -91,6 +91,12 @@ class Stream(Outgoing):
 
     def on_data(self, frame: DataFrame, now: float) -> None:
         """A segment of a reliable peer."""
+        if self.is_opener and not (frame.seq or frame.ack or frame.ack_bits):
+            # Only a basic peer counts from 0: one has taken the place of the other, and what it
+            # says next would carry numbers that are waited for here.
+            self._shared.counters.dropped[FrameCause.BASIC_SUCCESSOR] += 1
+            self.end(ResetReason.PEER_RESTARTED)
+            return
         if self.state is StreamState.UNCONFIRMED and not self._shared.config.early_data:
             self._hold(frame)
             return

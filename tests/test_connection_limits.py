@@ -248,7 +248,7 @@ def test_a_peer_may_use_the_very_last_number(role: Role) -> None:
     assert [event.data for event in wire.events_of(DataReceived)] == [b"a", b"b"]
     wire.conn.consume(SID, 2)
     assert wire.wait(0.1)[-1] == ack(MAX_SEQ)
-    assert wire.talk(data(0), data(1), data(MAX_SEQ)) == [ack(MAX_SEQ)]
+    assert wire.talk(data(2), data(1), data(MAX_SEQ)) == [ack(MAX_SEQ)]
     assert wire.events_of(DataReceived) == []
 
 

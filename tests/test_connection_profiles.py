@@ -37,6 +37,7 @@ from wirekit import (
     handshake,
     heartbeat,
     open_end,
+    open_opener,
     opening,
     reset,
     resume,
@@ -104,8 +105,32 @@ def test_the_first_decisive_frame_shows_an_acceptor_its_peer(
     assert wire.profile is profile
 
 
-@pytest.mark.parametrize("role", Role)
-@pytest.mark.parametrize("frame", [resume(0), data(0), handshake(), data(0, ack=9)])
+def test_a_basic_executor_in_the_place_of_a_reliable_one_is_found_out() -> None:
+    wire = open_opener()
+    wire.give(data(1, b"from the first"))
+    # It was handed late copies of our frames, and numbers its replies from 0.
+    assert wire.talk(data(0, b"x"), data(1, b"y"), data(2, b"z"))[0] == reset(
+        "peer_restarted", bits=1
+    )
+    assert wire.conn.stats().dropped == {
+        FrameCause.BASIC_SUCCESSOR: 1,
+        FrameCause.ENDED_STREAM: 2,
+    }
+    assert [event.data for event in wire.events_of(DataReceived)] == [b"from the first"]
+
+
+BASIC_WAYS = [resume(0), data(0), handshake(), data(0, ack=9)]
+
+
+@pytest.mark.parametrize(
+    ("role", "frame"),
+    [
+        (role, frame)
+        for role in Role
+        for frame in BASIC_WAYS
+        if (role, frame) != (Role.HARNESS, data(0))
+    ],
+)
 def test_a_reliable_peer_stays_reliable(role: Role, frame: Frame) -> None:
     wire = open_end(role)
     wire.give(frame)
