@@ -26,7 +26,8 @@ IMPURE_CALLS = frozenset({
 })
 # fmt: on
 OPT_IN = frozenset(
-    f"sansrelay.{name}" for name in ("websocket", "http", "http_server", "registry", "noise")
+    f"sansrelay.{name}"
+    for name in ("websocket", "http", "http_server", "registry", "network", "noise")
 )
 """Modules that users import by name, and that stand on libraries of their own."""
 OUTSIDE = frozenset({"sansrelay.testing.soak", "sansrelay.testing.asyncio"})

@@ -18,21 +18,23 @@ An executor serves them::
 No task outlives the block or call it belongs to, and no exception comes in a group.
 """
 
-from ._dial import OpenSocket, Registry
-from ._driver import LinkStatus, OnEvent
-from ._errors import (
+from sansrelay.driving import OnEvent
+from sansrelay.links import (
+    Backoff,
     ConnectCause,
     ConnectError,
+    KeepAlive,
     LinkCause,
-    LinkClosed,
-    LinkFailed,
+    LinkStatus,
     RegistryRefused,
-    StreamEnded,
 )
+from sansrelay.network import Registry, ServerLimits
+
+from ._dial import OpenSocket
+from ._errors import LinkClosed, LinkFailed, StreamEnded
 from ._executor import ExecutorHandle, StreamHandler, serve_executor
 from ._harness import Harness, open_harness
-from ._options import Backoff, KeepAlive
-from ._server import ConnectionHandler, ServerConnection, ServerLimits, serve_http
+from ._server import ConnectionHandler, ServerConnection, serve_http
 from ._stream import RelayStream
 from ._transport import WebSocketConnection
 

@@ -9,12 +9,14 @@ from typing import Never
 import trio
 from sansrelay.config import RelayConfig
 from sansrelay.connection import Role
+from sansrelay.driving import OnEvent
 from sansrelay.errors import ResetReason
+from sansrelay.links import CONNECT_TIMEOUT, Backoff, KeepAlive
+from sansrelay.network import Registry
 
-from ._dial import OpenSocket, Registry
-from ._driver import CONNECT_TIMEOUT, Driver, OnEvent, RelayEnd
+from ._dial import OpenSocket
+from ._driver import Driver, RelayEnd
 from ._errors import StreamEnded
-from ._options import Backoff, KeepAlive
 from ._stream import RelayStream
 from ._tasks import consists_of, open_background
 
@@ -82,13 +84,13 @@ async def serve_executor(
         nursery.start_soon(driver.run)
         try:
             await driver.linked.wait()
-            if driver.failure is None:
+            if driver.session.failure is None:
                 task_status.started(ExecutorHandle(driver))
                 await driver.failed.wait()
-            assert driver.failure is not None
-            raise driver.failure
+            assert driver.session.failure is not None
+            raise driver.session.failure
         finally:
-            driver.leave(ResetReason.GOING_AWAY)
+            driver.session.leave(ResetReason.GOING_AWAY)
             handlers.cancel()
             await driver.stop()
     raise AssertionError("the block above always raises")

@@ -9,12 +9,14 @@ from contextlib import asynccontextmanager
 import trio
 from sansrelay.config import RelayConfig
 from sansrelay.connection import Role
+from sansrelay.driving import OnEvent
 from sansrelay.errors import ResetReason
+from sansrelay.links import CONNECT_TIMEOUT, Backoff, KeepAlive
+from sansrelay.network import Registry
 
-from ._dial import OpenSocket, Registry
-from ._driver import CONNECT_TIMEOUT, Driver, OnEvent, RelayEnd
+from ._dial import OpenSocket
+from ._driver import Driver, RelayEnd
 from ._errors import LinkFailed
-from ._options import Backoff, KeepAlive
 from ._stream import RelayStream
 from ._tasks import open_background
 
@@ -33,17 +35,14 @@ class Harness(RelayEnd):
         TOO_MANY_STREAMS, BAD_ARGUMENT).
         """
         await trio.lowlevel.checkpoint()
-        driver = self._driver
-        if driver.failure is not None:
-            raise LinkFailed(f"there is no link any more: {driver.failure}") from driver.failure
-        if driver.leaving is not None:
+        session = self._driver.session
+        if session.failure is not None:
+            raise LinkFailed(f"there is no link any more: {session.failure}") from session.failure
+        if session.leaving is not None:
             raise trio.ClosedResourceError("the block of open_harness was left")
         if stream_id is None:
-            stream_id = str(uuid.UUID(int=driver.rng.getrandbits(128), version=4))
-        driver.conn.open_stream(stream_id)
-        stream = driver.adopt(stream_id)
-        driver.command_done()
-        return stream
+            stream_id = str(uuid.UUID(int=self._driver.rng.getrandbits(128), version=4))
+        return RelayStream(session.open_stream(stream_id))
 
 
 @asynccontextmanager
@@ -103,9 +102,9 @@ async def open_harness(
         nursery.start_soon(driver.run)
         try:
             await driver.linked.wait()
-            if driver.failure is not None:
-                raise driver.failure
+            if driver.session.failure is not None:
+                raise driver.session.failure
             yield Harness(driver)
         finally:
-            driver.leave(ResetReason.CANCELLED)
+            driver.session.leave(ResetReason.CANCELLED)
             await driver.stop()

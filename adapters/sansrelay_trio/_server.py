@@ -1,56 +1,28 @@
 """A server for plain HTTP and WebSockets on one port: what a rendezvous listens with."""
 
-import errno
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Never
 
 import trio
 from sansrelay.errors import LocalProtocolError
 from sansrelay.http import HttpRequest, HttpResponse
-from sansrelay.http_server import DEFAULT_MAX_REQUEST_BODY, HttpServerConnection
+from sansrelay.http_server import HttpServerConnection
+from sansrelay.links import CLOSE_TIMEOUT, KeepAlive
+from sansrelay.network import EXHAUSTED, READ_SIZE, ServerLimits
 from sansrelay.websocket import DEFAULT_MAX_MESSAGE_SIZE
 
-from ._options import KeepAlive
 from ._tasks import consists_of, open_background
-from ._transport import CLOSE_TIMEOUT, READ_SIZE, WebSocketConnection
+from ._transport import WebSocketConnection
 
-__all__ = ["ConnectionHandler", "ServerConnection", "ServerLimits", "serve_http"]
+__all__ = ["ConnectionHandler", "ServerConnection", "serve_http"]
 
 _ACCEPT_PAUSE = 0.1
 """Seconds to wait when the process or the machine can't take another connection."""
 
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-
 _log = logging.getLogger("sansrelay_trio")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerLimits:
-    """Limits of `serve_http`. Times in seconds, sizes in bytes."""
-
-    request_timeout: float = 10.0
-    """For the TLS handshake, and for each request to arrive whole. Then the connection is closed,
-    unanswered."""
-    idle_timeout: float = 60.0
-    """Between a response and the first byte of the next request. Then the connection is closed."""
-    write_timeout: float = 60.0
-    """For the peer to take a response. Then the connection is closed."""
-    max_connections: int = 10_000
-    """Open connections. A further one is closed as soon as it is accepted."""
-    max_request_body: int = DEFAULT_MAX_REQUEST_BODY
-    """Of one request. A larger one is answered with status 413."""
-
-    def __post_init__(self) -> None:
-        for name in ("request_timeout", "idle_timeout", "write_timeout"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be a number of seconds above 0")
-        for name in ("max_connections", "max_request_body"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more")
 
 
 class ServerConnection:
@@ -228,7 +200,7 @@ class _Server:
                 try:
                     stream = await listener.accept()
                 except OSError as error:
-                    if error.errno not in _EXHAUSTED:
+                    if error.errno not in EXHAUSTED:
                         raise
                     _log.warning("can't accept a connection: %s", error)
                     await trio.sleep(_ACCEPT_PAUSE)

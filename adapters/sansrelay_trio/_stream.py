@@ -1,37 +1,15 @@
 """One stream as the application sees it: a channel of whole messages."""
 
-from collections import deque
-from typing import Protocol
-
 import trio
-from sansrelay.connection import RelayConnection
+from sansrelay.driving import Standing, StreamCore
 from sansrelay.errors import ResetReason
-from sansrelay.events import (
-    DataReceived,
-    Event,
-    MessageId,
-    SendCapacityAvailable,
-    StreamOpened,
-    StreamReset,
-)
+from sansrelay.events import MessageId, StreamReset
 from sansrelay.states import Profile
 
-from ._errors import ConnectError, StreamEnded
+from ._errors import StreamEnded
 from ._tasks import Wakeup
 
 __all__ = ["RelayStream"]
-
-
-class Owner(Protocol):
-    """What a stream needs of the driver it belongs to."""
-
-    conn: RelayConnection
-    max_message_size: int
-    failure: ConnectError | None
-
-    def command_done(self) -> None:
-        """Something was asked of `conn`: drain it."""
-        ...
 
 
 class RelayStream(trio.abc.Channel[bytes]):
@@ -45,39 +23,34 @@ class RelayStream(trio.abc.Channel[bytes]):
     `async with stream:` closes it at the end of the block, in good order.
     """
 
-    def __init__(self, stream_id: str, owner: Owner) -> None:
-        self._id = stream_id
-        self._owner = owner
-        self._profile: Profile | None = None
-        self._ended: StreamReset | None = None
-        self._closed = False
-        self._inbox: deque[bytes] = deque()
+    def __init__(self, core: StreamCore) -> None:
+        self._core = core
         self._receiving = False
         self._arrived = Wakeup()
-        self._sent = 0
         self._turn = trio.StrictFIFOLock()
         self._room = Wakeup()
         self._opened = trio.Event()
         self._over = trio.Event()
+        core.notify = self._notify
+        self._notify()
 
     def __repr__(self) -> str:
-        state = "ended" if self._ended else "closing" if self._closed else "live"
-        return f"<RelayStream {self._id} {state}>"
+        return repr(self._core)
 
     @property
     def stream_id(self) -> str:
         """The stream's id on the wire."""
-        return self._id
+        return self._core.stream_id
 
     @property
     def profile(self) -> Profile | None:
         """What the peer can do; None until that is known."""
-        return self._profile
+        return self._core.profile
 
     @property
     def ended(self) -> StreamReset | None:
         """How the stream ended, None while it lives. It tells the outcome of each message."""
-        return self._ended
+        return self._core.ended
 
     @property
     def last_message_id(self) -> MessageId:
@@ -85,7 +58,7 @@ class RelayStream(trio.abc.Channel[bytes]):
 
         Read directly after `send` returned, it is that of the message just sent.
         """
-        return self._sent
+        return self._core.last_message_id
 
     async def wait_opened(self) -> None:
         """Wait until the peer's profile is known.
@@ -93,7 +66,7 @@ class RelayStream(trio.abc.Channel[bytes]):
         Raises `StreamEnded`, or `trio.ClosedResourceError` after a local `aclose` or `reset`.
         """
         await self._opened.wait()
-        if self._profile is None:
+        if self._core.profile is None:
             self._check_open()
 
     async def send(self, value: bytes) -> None:
@@ -107,19 +80,13 @@ class RelayStream(trio.abc.Channel[bytes]):
         # Entering is a checkpoint; there is none from the queueing on, so a cancelled send is a
         # send that did not happen.
         async with self._turn:
-            while True:
-                try:
-                    self._send(value)
-                except trio.WouldBlock:
-                    await self._room.wait()
-                else:
-                    return
+            while not self._send(value):
+                await self._room.wait()
 
     def send_nowait(self, value: bytes) -> None:
         """Like `send`, but raises `trio.WouldBlock` in place of waiting."""
-        if self._turn.locked():
+        if self._turn.locked() or not self._send(value):
             raise trio.WouldBlock
-        self._send(value)
 
     async def receive(self) -> bytes:
         """The next message. When cancelled, nothing is lost.
@@ -134,37 +101,23 @@ class RelayStream(trio.abc.Channel[bytes]):
         self._receiving = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            try:
-                value = self.receive_nowait()
-            except trio.WouldBlock:
-                pass
-            else:
+            value = self._receive()
+            if value is not None:
                 await trio.lowlevel.cancel_shielded_checkpoint()
                 return value
-            while True:
+            while value is None:
                 await self._arrived.wait()
-                try:
-                    return self.receive_nowait()
-                except trio.WouldBlock:
-                    pass
+                value = self._receive()
+            return value
         finally:
             self._receiving = False
 
     def receive_nowait(self) -> bytes:
         """Like `receive`, but raises `trio.WouldBlock` in place of waiting."""
-        if self._closed:
-            raise trio.ClosedResourceError("this side has closed the stream")
-        if self._inbox:
-            value = self._inbox.popleft()
-            if self._ended is None:
-                self._owner.conn.consume(self._id, 1)
-                self._owner.command_done()
-            return value
-        if self._ended is not None:
-            if self._ended.known_reason is ResetReason.CLOSED:
-                raise trio.EndOfChannel
-            raise StreamEnded(self._ended) from self._owner.failure
-        raise trio.WouldBlock
+        value = self._receive()
+        if value is None:
+            raise trio.WouldBlock
+        return value
 
     async def aclose(self) -> None:
         """Close in good order: returns when the peer's application has taken over all messages.
@@ -174,10 +127,7 @@ class RelayStream(trio.abc.Channel[bytes]):
         stream ends in any other way; `ended` tells. Messages that were not received are thrown
         away, and count as unacknowledged for the peer.
         """
-        if self._ended is None and not self._closed:
-            self._owner.conn.close_stream(self._id, ResetReason.CLOSED)
-            self._close_here()
-        self._closed = True
+        self._core.close()
         try:
             await self._over.wait()
         except BaseException:
@@ -190,50 +140,32 @@ class RelayStream(trio.abc.Channel[bytes]):
         Harmless on a stream that has ended. Raises `sansrelay.LocalProtocolError` (BAD_ARGUMENT)
         for a reason that is blank or longer than `RelayConfig.max_reason_size`.
         """
-        if self._ended is None:
-            self._owner.conn.reset_stream(self._id, reason)
-        self._close_here()
+        self._core.reset(reason)
 
-    def _close_here(self) -> None:
-        self._closed = True
-        self._inbox.clear()
-        self._wake_all()
-        self._owner.command_done()
+    def _receive(self) -> bytes | None:
+        value = self._core.next_message()
+        if value is None:
+            if self._core.standing is Standing.CLOSED_BY_PEER:
+                raise trio.EndOfChannel
+            self._check_open()
+        return value
 
-    def _send(self, value: bytes) -> None:
+    def _send(self, value: bytes) -> bool:
         self._check_open()
-        conn, size = self._owner.conn, len(value)
-        # A message that never fits is not waited for: send_data says what is wrong with it.
-        if conn.send_capacity(self._id) < size <= self._owner.max_message_size:
-            raise trio.WouldBlock
-        try:
-            self._sent = conn.send_data(self._id, value)
-        finally:
-            self._owner.command_done()
+        return self._core.send(value)
 
     def _check_open(self) -> None:
-        if self._closed:
+        core = self._core
+        if core.closed:
             raise trio.ClosedResourceError("this side has closed the stream")
-        if self._ended is not None:
-            raise StreamEnded(self._ended) from self._owner.failure
+        if core.ended is not None:
+            raise StreamEnded(core.ended) from core.failure
 
-    def _wake_all(self) -> None:
+    def _notify(self) -> None:
+        core = self._core
         self._arrived.set()
         self._room.set()
-        self._opened.set()
-
-    def _take(self, event: Event) -> None:
-        """Something happened on this stream. For the driver alone."""
-        match event:
-            case DataReceived():
-                self._inbox.append(event.data)
-                self._arrived.set()
-            case SendCapacityAvailable():
-                self._room.set()
-            case StreamOpened():
-                self._profile = event.profile
-                self._opened.set()
-            case StreamReset():
-                self._ended = event
-                self._wake_all()
-                self._over.set()
+        if core.profile is not None or core.standing is not Standing.LIVE:
+            self._opened.set()
+        if core.ended is not None:
+            self._over.set()

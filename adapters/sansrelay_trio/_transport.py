@@ -9,23 +9,14 @@ import math
 from collections.abc import Iterable
 
 import trio
-from sansrelay.errors import clean_reason
-from sansrelay.websocket import WebSocketCause, WebSocketLink, WebSocketState
+from sansrelay.links import CLOSE_TIMEOUT, KeepAlive, LinkCause, PingTimer
+from sansrelay.network import READ_SIZE, WRITE_SIZE, end_of_link
+from sansrelay.websocket import WebSocketLink, WebSocketState
 
-from ._errors import LinkCause, LinkClosed
-from ._options import KeepAlive
+from ._errors import LinkClosed
 from ._tasks import Wakeup
 
-__all__ = ["CLOSE_TIMEOUT", "READ_SIZE", "WebSocketConnection"]
-
-CLOSE_TIMEOUT = 1.0
-"""Seconds that closing a WebSocket in good order may take. After them it is closed by force."""
-
-READ_SIZE = 64 * 1024
-"""Bytes taken from the transport at once."""
-
-WRITE_SIZE = 64 * 1024
-"""Bytes given to the transport at once; `KeepAlive.write_timeout` counts for each such block."""
+__all__ = ["WebSocketConnection"]
 
 
 class WebSocketConnection:
@@ -106,27 +97,21 @@ class WebSocketConnection:
 
     async def keep_alive(self) -> None:
         """Serve pings until the link has ended; then return, and leave it to others to say so."""
-        interval, patience = self._keepalive.ping_interval, self._keepalive.pong_timeout
-        ping_at = trio.current_time() + interval
-        asked_at, answer_by = -math.inf, math.inf
+        timer = PingTimer(self._keepalive, trio.current_time())
         while not (self._gone or self._link.should_close_transport):
-            with trio.CancelScope(deadline=min(ping_at, answer_by)):
+            with trio.CancelScope(deadline=timer.deadline):
                 await self._control.wait()
             now = trio.current_time()
-            if now >= answer_by:
-                answer_by = math.inf
-                if self._heard_at < asked_at:
-                    await self._drop(
-                        LinkCause.PONG_TIMEOUT,
-                        f"nothing came from the peer for {patience:g} seconds after a ping",
-                    )
-                    return
-            if now >= ping_at and self._link.state is WebSocketState.OPEN:
+            if timer.is_dead(now, self._heard_at):
+                patience = self._keepalive.pong_timeout
+                await self._drop(
+                    LinkCause.PONG_TIMEOUT,
+                    f"nothing came from the peer for {patience:g} seconds after a ping",
+                )
+                return
+            if self._link.state is WebSocketState.OPEN and timer.should_ping(now):
                 self._link.pongs()
                 self._link.ping()
-                ping_at = now + interval
-                if answer_by == math.inf:
-                    asked_at, answer_by = now, now + patience
             try:
                 await self._flush()
             except LinkClosed:
@@ -237,17 +222,5 @@ class WebSocketConnection:
 
     def _closed(self) -> LinkClosed:
         link = self._link
-        code, reason = link.close_code, link.close_reason
-        if self._gone is not None:
-            cause, message = self._gone
-        elif link.failure is not None:
-            cause, message = LinkCause.PROTOCOL_ERROR, link.failure.message
-            if link.failure.cause is WebSocketCause.UNCLEAN_EOF:
-                cause = LinkCause.CONNECTION_LOST
-        elif self._closing:
-            cause, message = LinkCause.CLOSED_HERE, "this side closed the WebSocket"
-        else:
-            cause = LinkCause.CLOSED_BY_PEER
-            said = f": {clean_reason(reason)}" if reason else ""
-            message = f"the peer closed the WebSocket with code {code}{said}"
-        return LinkClosed(cause, message, code=code, reason=reason)
+        cause, message = self._gone or end_of_link(link, closing=self._closing)
+        return LinkClosed(cause, message, code=link.close_code, reason=link.close_reason)

@@ -1,0 +1,189 @@
+"""One stream as the application sees it: a channel of whole messages."""
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from sansrelay.driving import Standing, StreamCore
+from sansrelay.errors import ResetReason
+from sansrelay.events import MessageId, StreamReset
+from sansrelay.states import Profile
+
+from ._errors import StreamEnded
+from ._tasks import Wakeup
+
+__all__ = ["RelayStream"]
+
+
+class RelayStream:
+    """A channel of whole messages, delivered in order and exactly once to a reliable peer.
+
+    Made by `Harness.open_stream`, or handed to the handler of `serve_executor`. It lives on across
+    lost links. Any number of tasks may send, in the order of their calls; one task at a time may
+    receive. A task that does not receive holds back the acknowledgements of what has arrived, and
+    so slows down its peer, on this stream only.
+
+    `async for message in stream:` receives until the peer closes in good order; `async with
+    stream:` closes it at the end of the block, in good order. As usual with asyncio, an operation
+    that need not wait does not let other tasks run.
+    """
+
+    def __init__(self, core: StreamCore) -> None:
+        self._core = core
+        self._receiving = False
+        self._arrived = Wakeup()
+        self._turn = asyncio.Lock()
+        self._room = Wakeup()
+        self._opened = asyncio.Event()
+        self._over = asyncio.Event()
+        core.notify = self._notify
+        self._notify()
+
+    def __repr__(self) -> str:
+        return repr(self._core)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await self.receive()
+        except EOFError:
+            raise StopAsyncIteration from None
+
+    @property
+    def stream_id(self) -> str:
+        """The stream's id on the wire."""
+        return self._core.stream_id
+
+    @property
+    def profile(self) -> Profile | None:
+        """What the peer can do; None until that is known."""
+        return self._core.profile
+
+    @property
+    def ended(self) -> StreamReset | None:
+        """How the stream ended, None while it lives. It tells the outcome of each message."""
+        return self._core.ended
+
+    @property
+    def last_message_id(self) -> MessageId:
+        """The id of the newest message sent, 0 before the first; `ended.outcome` speaks of it.
+
+        Read directly after `send` returned, it is that of the message just sent.
+        """
+        return self._core.last_message_id
+
+    async def wait_opened(self) -> None:
+        """Wait until the peer's profile is known.
+
+        Raises `StreamEnded`, or `ConnectionAbortedError` after a local `aclose` or `reset`.
+        """
+        await self._opened.wait()
+        if self._core.profile is None:
+            self._check_open()
+
+    async def send(self, value: bytes) -> None:
+        """Queue one message, which must not be empty; waits while the send buffer is full.
+
+        Returns once the message is queued: `aclose` waits until it is acknowledged. When cancelled,
+        nothing was queued. Raises `StreamEnded`, `ConnectionAbortedError` after a local `aclose` or
+        `reset`, or `sansrelay.LocalProtocolError` (MESSAGE_TOO_LARGE, BAD_ARGUMENT,
+        SEQUENCE_EXHAUSTED).
+        """
+        # Nothing is awaited from the queueing on, so a cancelled send is one that did not happen.
+        async with self._turn:
+            while not self._send(value):
+                await self._room.wait()
+
+    def send_nowait(self, value: bytes) -> None:
+        """Like `send`, but raises `asyncio.QueueFull` in place of waiting."""
+        if self._turn.locked() or not self._send(value):
+            raise asyncio.QueueFull
+
+    async def receive(self) -> bytes:
+        """The next message. When cancelled, nothing is lost.
+
+        Messages that arrived before the end of the stream are still handed out. After them it
+        raises `EOFError` if the peer closed in good order, `StreamEnded` for any other end,
+        `ConnectionAbortedError` after a local `aclose` or `reset`. Raises `RuntimeError` if another
+        task is receiving.
+        """
+        if self._receiving:
+            raise RuntimeError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            while (value := self._receive()) is None:
+                await self._arrived.wait()
+            return value
+        finally:
+            self._receiving = False
+
+    def receive_nowait(self) -> bytes:
+        """Like `receive`, but raises `asyncio.QueueEmpty` in place of waiting."""
+        value = self._receive()
+        if value is None:
+            raise asyncio.QueueEmpty
+        return value
+
+    async def aclose(self) -> None:
+        """Close in good order: returns when the peer's application has taken over all messages.
+
+        That may take as long as the peer likes. When cancelled, the stream is reset at once
+        (`ResetReason.CANCELLED`), so `asyncio.timeout` bounds the wait. Returns as well when the
+        stream ends in any other way; `ended` tells. Messages that were not received are thrown
+        away, and count as unacknowledged for the peer.
+        """
+        self._core.close()
+        try:
+            await self._over.wait()
+        except BaseException:
+            self.reset()
+            raise
+
+    def reset(self, reason: str = ResetReason.CANCELLED) -> None:
+        """End the stream at once, for a reason that the peer is told. Does not wait.
+
+        Harmless on a stream that has ended. Raises `sansrelay.LocalProtocolError` (BAD_ARGUMENT)
+        for a reason that is blank or longer than `RelayConfig.max_reason_size`.
+        """
+        self._core.reset(reason)
+
+    def _receive(self) -> bytes | None:
+        value = self._core.next_message()
+        if value is None:
+            if self._core.standing is Standing.CLOSED_BY_PEER:
+                raise EOFError("the peer has closed the stream")
+            self._check_open()
+        return value
+
+    def _send(self, value: bytes) -> bool:
+        self._check_open()
+        return self._core.send(value)
+
+    def _check_open(self) -> None:
+        core = self._core
+        if core.closed:
+            raise ConnectionAbortedError("this side has closed the stream")
+        if core.ended is not None:
+            raise StreamEnded(core.ended) from core.failure
+
+    def _notify(self) -> None:
+        core = self._core
+        self._arrived.set()
+        self._room.set()
+        if core.profile is not None or core.standing is not Standing.LIVE:
+            self._opened.set()
+        if core.ended is not None:
+            self._over.set()
