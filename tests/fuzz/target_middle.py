@@ -192,7 +192,13 @@ class Middle:
             for stream_id, count in list(end.unconsumed.items()):
                 self._send(end, end.consume(stream_id, count))
         self.cut(0)
-        self.cut(1)
+        self.cut(1)  # with what the first has let out, so that it has to ask once more
+        for end in (self.harness, self.executor):
+            config = end.conn._config
+            for stream_id, stream in end.conn._streams.items():
+                patience = stream._liveness._since() + config.resume_timeout
+                if patience <= self.now + config.max_rto:
+                    gone.add(stream_id)  # it may be given up before that
         for _ in range(_HEALING):
             self._settle_flight()
             if self._is_done():
