@@ -428,6 +428,8 @@ class RelayConnection:
             else:
                 self._drop(FrameCause.NOT_DECISIVE)
             return
+        if isinstance(frame, DataFrame) and stream.disowns(frame):
+            return
         confirmed = stream.state is not StreamState.UNCONFIRMED
         if confirmed:
             stream.heard(now)

@@ -94,6 +94,7 @@ class FrameCause(Enum):
     BUFFER_FULL = "the connection's receive buffer is full"
     UNKNOWN_STREAM = "no such stream here"
     ENDED_STREAM = "the stream has ended"
+    STALE_DATA = "the data is from before the first ack, or from a basic peer in the other's place"
     STALE_RESUME = "the resume is older than what was received"
     FOREIGN_INCARNATION = "the resume names another incarnation"
     NOT_DECISIVE = "the frame says nothing about an undecided peer"

@@ -89,14 +89,25 @@ class Stream(Outgoing):
         if not (self.sender.has_unacked or self._asking or self._liveness.heartbeat_unanswered):
             self._liveness.rest()
 
-    def on_data(self, frame: DataFrame, now: float) -> None:
-        """A segment of a reliable peer."""
-        if self.is_opener and not (frame.seq or frame.ack or frame.ack_bits):
-            # Only a basic peer counts from 0: one has taken the place of the other, and what it
-            # says next would carry numbers that are waited for here.
+    def disowns(self, frame: DataFrame) -> bool:
+        """Whether data that claims that nothing was received here can't be the executor's.
+
+        A basic executor, in the place of the reliable one, acknowledges nothing; it may have been
+        handed late copies of our frames, and its replies carry numbers that are waited for here.
+        """
+        if not self.is_opener or frame.ack or frame.ack_bits:
+            return False
+        if not frame.seq:  # only a basic peer counts from 0
             self._shared.counters.dropped[FrameCause.BASIC_SUCCESSOR] += 1
             self.end(ResetReason.PEER_RESTARTED)
-            return
+            return True
+        if self.sender.acked_message:  # a late copy of the executor's own will be repeated
+            self._shared.counters.dropped[FrameCause.STALE_DATA] += 1
+            return True
+        return False
+
+    def on_data(self, frame: DataFrame, now: float) -> None:
+        """A segment of a reliable peer."""
         if self.state is StreamState.UNCONFIRMED and not self._shared.config.early_data:
             self._hold(frame)
             return

@@ -200,7 +200,8 @@ class Target:
         number = self._exchanges
         assert self.conn.send_data(BYSTANDER, b"from us") == number
         self.conn.receive_frame(
-            encode_frame(data(number, b"to us", sid=BYSTANDER)), self.wire.clock()
+            encode_frame(data(number, b"to us", ack=number - 1, sid=BYSTANDER)),
+            self.wire.clock(),
         )
         assert data(number, b"from us", ack=number - 1, bits=1, sid=BYSTANDER) in self._drain(toll)
         self.conn.receive_frame(encode_frame(ack(number, sid=BYSTANDER)), self.wire.clock())
@@ -266,7 +267,7 @@ class RelayTarget:
                 for _ in iter(net.r.next_event, None):
                     pass
             frame = b""
-            queued = net.r._links[other].queue.size
+            queued = net.r._links.get(other).queue.size
         assert grown[0] <= 2 * queued + allowance, f"{grown[0]} bytes, and {queued} are queued"
         self._use_bystander(toll.passed)
         self._count(other, toll.passed)

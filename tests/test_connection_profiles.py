@@ -119,6 +119,21 @@ def test_a_basic_executor_in_the_place_of_a_reliable_one_is_found_out() -> None:
     assert [event.data for event in wire.events_of(DataReceived)] == [b"from the first"]
 
 
+def test_data_that_denies_what_was_acknowledged_is_not_the_peers() -> None:
+    # The successor's data 0 was lost, and its next reply carries a number that is waited for.
+    wire = open_opener()
+    wire.conn.send_data(SID, b"done")
+    wire.talk()
+    wire.give(data(1, b"from the first", ack=1))
+    wire.give(data(2, b"from another"))
+    assert wire.conn.stats().dropped == {FrameCause.STALE_DATA: 1}
+    wire.give(data(2, b"from the first, too", ack=1))
+    assert [event.data for event in wire.events_of(DataReceived)] == [
+        b"from the first",
+        b"from the first, too",
+    ]
+
+
 BASIC_WAYS = [resume(0), data(0), handshake(), data(0, ack=9)]
 
 

@@ -214,6 +214,8 @@ int steps, calm, traces = 1;
 #define SENT(e) (UPTO(nxt[e] - 1) & ~UPTO(una[e] - 1))
 #define MESSAGES(e) ((e == H) * NH + (e == E) * NE)
 #define UNACKED(e) (una[e] < nxt[e])
+/* data that denies what was acknowledged: a late copy, or of a basic executor in the place of ours */
+#define DENIES (x == H && fk == DATA && !fack && !fbits && una[x] > 1)
 #define SENDABLE(e) \
     ((st[e] == OPEN && (lost[e] || (nxt[e] <= queued[e] && nxt[e] - una[e] < W))) || \
      (st[e] == OPENING && announced && !lost_while_unknown && nxt[e] <= queued[e]))
@@ -863,7 +865,8 @@ inline receive() {
             end_stream(fa, 0)
        fi
   :: ALIVE(x) && fk == RESUME -> on_resume()
-  :: ALIVE(x) && fk != RESET && fk != RESUME ->
+  :: ALIVE(x) && DENIES
+  :: ALIVE(x) && fk != RESET && fk != RESUME && !DENIES ->
        if
        :: CONFIRMED(x) -> heard(); take_report(0)
        :: else

@@ -12,6 +12,7 @@ __all__ = [
     "answer_to_another_question",
     "basic_tail_in_new_session",
     "reliable_after_basic",
+    "reply_of_successor",
     "stale_unknown_stream",
 ]
 
@@ -23,6 +24,19 @@ def reliable_after_basic(record: StreamRecord, end: StreamEnd) -> bool:
     return (
         record.routes > 1
         and end.profile is Profile.RELIABLE
+        and any(other.profile is Profile.BASIC for other in record.acceptors)
+    )
+
+
+def reply_of_successor(record: StreamRecord, end: StreamEnd) -> bool:
+    """Late copies of an opener's frames made a new route, to a basic executor that had taken the
+    place of the reliable one. Its replies carry numbers that the opener waits for. It takes one for
+    the other's if `data 0` was lost and nothing of its own was acknowledged yet. It takes a
+    rendezvous that does not remember the first route."""
+    return (
+        record.routes > 1
+        and end is record.opener
+        and not end.acknowledged
         and any(other.profile is Profile.BASIC for other in record.acceptors)
     )
 

@@ -19,7 +19,7 @@ from ...frames import (
 from ...states import Profile
 from .bounds import peer_excess
 from .ends import StreamEnd
-from .gaps import answer_to_another_question, reliable_after_basic
+from .gaps import answer_to_another_question, reliable_after_basic, reply_of_successor
 from .hub_oracle import BOUNDS_EVERY, HubOracle
 from .lanes import Link
 from .promises import Promise
@@ -313,7 +313,7 @@ class Oracle(HubOracle):
         if end.profile is Profile.BASIC:
             right = self._is_next_basic(record, end, peer, index, data)
         else:
-            right = bool(facts.partners)
+            right = bool(facts.partners) or reply_of_successor(record, end)
         if not right:
             self.broken(
                 Promise.EXACTLY_ONCE,
