@@ -13,22 +13,13 @@ read all events and come back for frames later.
 
 from collections import deque
 from enum import Enum
-from typing import Final
 
 from .codec import decode_frame, encode_frame
 from .config import ProfilePolicy, RelayConfig
-from .ended import EndedStreams, ResetLimiter
+from .ended import EndedStreams
 from .errors import FrameCause, LocalCause, LocalProtocolError, ResetReason
-from .events import EndedBy, Event, FrameRejected, LinkLost, MessageId
-from .frames import (
-    DataFrame,
-    Frame,
-    HandshakeFrame,
-    HeartbeatFrame,
-    InvalidFrame,
-    ResetFrame,
-    ResumeFrame,
-)
+from .events import Event, FrameRejected, LinkLost, MessageId
+from .frames import Frame, InvalidFrame, ResetFrame
 from .outgoing import Outgoing, Shared
 from .pending import PendingData
 from .receiver import Budget
@@ -37,10 +28,9 @@ from .states import Profile, StreamState
 from .stats import ConnectionStats, Counters
 from .stream import Stream
 from .timers import TimerHeap, TimerKind
+from .unknown import INCARNATIONS, UnknownIds
 
 __all__ = ["LinkState", "RelayConnection", "Role"]
-
-_INCARNATIONS: Final = 2**64
 
 
 class Role(Enum):
@@ -74,12 +64,13 @@ class RelayConnection:
     * drain: `frames_to_send`, `next_event`, `next_timeout`;
     * look, without effect: `state`, `stream_state`, `profile`, `send_capacity`, `stats`.
 
-    `now` is any monotonic time in seconds, the same clock in all calls. Misuse raises
-    `LocalProtocolError` and changes nothing; nothing that a peer sends raises.
+    `now` is any monotonic time in seconds, the same clock in all calls; one that goes back raises
+    (`TIME_WENT_BACK`). Misuse raises `LocalProtocolError` and changes nothing; nothing that a peer
+    sends raises. The rules are in `docs/protocol.md`.
     """
 
     def __init__(self, role: Role, *, incarnation: int, config: RelayConfig | None = None) -> None:
-        if not 0 < incarnation < _INCARNATIONS:
+        if not 0 < incarnation < INCARNATIONS:
             raise LocalProtocolError(
                 LocalCause.BAD_ARGUMENT,
                 f"incarnation must be a random number from 1 to 2**64 - 1, not {incarnation!r}",
@@ -87,7 +78,6 @@ class RelayConnection:
         self._role = role
         self._config = config = config or RelayConfig()
         self._incarnation = incarnation
-        self._accepted = 0
         self._now = float("-inf")
         self._events: deque[Event] = deque()
         self._counters = Counters()
@@ -99,15 +89,22 @@ class RelayConnection:
             emit=self._events.append,
             ended=self._on_stream_ended,
             budget=self._budget,
-            early_budget=Budget(config.unconfirmed_buffer_size),
+            unconfirmed_budget=Budget(config.unconfirmed_buffer_size),
             counters=self._counters,
             scheduler=self._scheduler,
             timers=self._timers,
         )
         self._streams: dict[str, Stream] = {}
         self._ended = EndedStreams(config)
-        self._limiter = ResetLimiter(config.resets_per_second)
-        self._pending = PendingData(config, self._shared.early_budget)
+        self._pending = PendingData(config, self._shared.unconfirmed_budget)
+        self._unknown = UnknownIds(
+            self._shared,
+            self._streams,
+            self._ended,
+            self._pending,
+            incarnation=incarnation,
+            accepts=role is Role.EXECUTOR,
+        )
         self._without_link: list[Stream] = []  # opened before there was one, and not waiting yet
 
     # -- the world happened
@@ -115,7 +112,8 @@ class RelayConnection:
     def link_opened(self, now: float) -> None:
         """A link to the peer, or to a rendezvous, is up: whole frames pass in order, or not at all.
 
-        Raises `LocalProtocolError` if one is open already: report `link_closed` first.
+        Raises `LocalProtocolError` if one is open already (`LINK_STATE`): report `link_closed`
+        first.
         """
         if self._shared.link_up:
             raise LocalProtocolError(
@@ -131,15 +129,14 @@ class RelayConnection:
         """The link is gone, for whatever reason, with all that was under way on it.
 
         Basic streams end with `link_lost`; reliable ones wait for the next link.
-        Raises `LocalProtocolError` if no link is open.
+        Raises `LocalProtocolError` if no link is open (`LINK_STATE`).
         """
         if not self._shared.link_up:
             raise LocalProtocolError(LocalCause.LINK_STATE, "no link is open")
         self._advance(now)
         self._shared.link_up = False
         self._events.append(LinkLost())
-        for _ in range(self._pending.clear()):
-            self._drop(FrameCause.NO_LINK)
+        self._unknown.link_closed()
         self._ended.link_closed()
         for stream in list(self._streams.values()):
             stream.link_closed(now)
@@ -158,26 +155,28 @@ class RelayConnection:
             return
         frame = decode_frame(data, self._config)
         if isinstance(frame, InvalidFrame):
-            self._reject(frame.stream_id, frame.cause, frame.detail)
+            counters.dropped[frame.cause] += 1
+            self._events.append(
+                FrameRejected(stream_id=frame.stream_id, cause=frame.cause, detail=frame.detail)
+            )
             return
         stream = self._streams.get(frame.stream_id)
         if stream is None:
-            self._on_unknown(frame, now)
+            self._unknown.receive(frame, now)
         elif isinstance(frame, ResetFrame):
-            self._on_reset(stream, frame, now)
+            stream.on_reset(frame, now)
         elif stream.profile is Profile.RELIABLE:
-            self._on_reliable(stream, frame, now)
+            stream.on_reliable(frame, now)
         elif stream.profile is Profile.BASIC:
-            self._on_basic(stream, frame)
+            stream.on_basic(frame)
         else:
-            self._on_undecided(stream, frame, now)
+            stream.on_undecided(frame, now)
 
     def handle_timeout(self, now: float) -> None:
         """Time has come to `next_timeout()`. Calling early or late is harmless."""
         self._advance(now)
         while (pending := self._pending.first()) is not None and pending[0] <= now:
-            self._drop_pending(pending[1])
-            self._reset_unknown(pending[1], now)
+            self._unknown.give_up(pending[1], now)
         while (first := self._timers.first()) is not None and first[0] <= now:
             _, kind, stream = first
             stream.on_timer(kind, now)
@@ -333,7 +332,7 @@ class RelayConnection:
         return self._events.popleft() if self._events else None
 
     def next_timeout(self) -> float | None:
-        """When `handle_timeout` is to be called next, or None."""
+        """When `handle_timeout` is to be called next, by the clock of `now`; None for never."""
         timeout = self._first_timeout()
         return None if timeout is None else timeout[0]
 
@@ -406,170 +405,7 @@ class RelayConnection:
                 return frame
         return None
 
-    # -- inside: receiving
-
-    def _on_reset(self, stream: Stream, frame: ResetFrame, now: float) -> None:
-        if stream.profile is Profile.UNKNOWN and frame.reason == ResetReason.UNKNOWN_STREAM:
-            # Our data outlived our opening, which was lost: the repeated opening puts that right.
-            self._drop(FrameCause.NOT_DECISIVE)
-            return
-        if (
-            stream.profile is Profile.RELIABLE
-            and stream.state is not StreamState.UNCONFIRMED
-            and not stream.on_report(frame.ack, frame.ack_bits, now)
-        ):
-            stream.reject_report(frame.ack, frame.ack_bits)
-        stream.end(frame.reason, by=EndedBy.PEER)
-
-    def _on_reliable(self, stream: Stream, frame: Frame, now: float) -> None:
-        if isinstance(frame, ResumeFrame):
-            if frame.next_seq:
-                stream.on_resume(frame, now)
-            else:
-                self._drop(FrameCause.NOT_DECISIVE)
-            return
-        if isinstance(frame, DataFrame) and stream.disowns(frame):
-            return
-        confirmed = stream.state is not StreamState.UNCONFIRMED
-        if confirmed:
-            stream.heard(now)
-            if not stream.on_report(frame.ack, frame.ack_bits, now):
-                stream.reject_report(frame.ack, frame.ack_bits)
-        if isinstance(frame, DataFrame):
-            stream.on_data(frame, now)
-        elif isinstance(frame, HandshakeFrame):
-            self._reject(
-                stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open"
-            )
-        elif not confirmed:
-            self._drop(FrameCause.NOT_CONFIRMED)
-        elif isinstance(frame, HeartbeatFrame):
-            stream.on_heartbeat()
-        if stream.closing:
-            stream.finish_closing()
-
-    def _on_basic(self, stream: Stream, frame: Frame) -> None:
-        if isinstance(frame, DataFrame):
-            stream.on_basic_data(frame)
-        elif isinstance(frame, ResumeFrame) and frame.next_seq:
-            if self._config.profile is ProfilePolicy.BASIC:
-                self._drop(FrameCause.NOT_DECISIVE)
-                return
-            self._reject(stream.stream_id, FrameCause.RESUME_ON_BASIC, f"resume {frame.next_seq}")
-            stream.end(ResetReason.PROTOCOL_ERROR)
-        elif isinstance(frame, HandshakeFrame):
-            self._reject(
-                stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open"
-            )
-        else:
-            self._drop(FrameCause.NOT_ON_BASIC)
-
-    def _on_undecided(self, stream: Stream, frame: Frame, now: float) -> None:
-        """At an opener that has not found out about its peer."""
-        silent = not frame.ack and not frame.ack_bits
-        match frame:
-            case ResumeFrame() if frame.next_seq:
-                stream.on_resume(frame, now)
-            case ResumeFrame() if silent:
-                stream.becomes_basic()
-            case DataFrame() if silent and not frame.seq:
-                stream.becomes_basic()
-                if stream.state is StreamState.OPEN:
-                    stream.on_basic_data(frame)
-                else:
-                    self._drop(FrameCause.ENDED_STREAM)
-            case HandshakeFrame():
-                self._reject(stream.stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "not asked for")
-                stream.end(ResetReason.PROTOCOL_ERROR)
-            case _:
-                self._drop(FrameCause.NOT_DECISIVE)
-
-    def _on_unknown(self, frame: Frame, now: float) -> None:
-        stream_id = frame.stream_id
-        if isinstance(frame, ResetFrame):
-            ended = stream_id in self._ended
-            self._drop(FrameCause.ENDED_STREAM if ended else FrameCause.UNKNOWN_STREAM)
-            self._ended.settle(stream_id)
-            self._drop_pending(stream_id)
-        elif stream_id in self._ended:
-            self._drop(FrameCause.ENDED_STREAM)
-            if self._allow_reset(now):
-                self._ended.owe(stream_id)
-        elif self._role is Role.HARNESS:
-            self._answer_unknown(stream_id, now)
-        else:
-            self._on_offer(frame, now)
-
-    def _on_offer(self, frame: Frame, now: float) -> None:
-        """A frame for an id that an acceptor does not know: an opening, or too late."""
-        stream_id = frame.stream_id
-        silent = not frame.ack and not frame.ack_bits
-        basic_only = self._config.profile is ProfilePolicy.BASIC
-        match frame:
-            case DataFrame() if basic_only or (silent and not frame.seq):
-                stream = self._accept(stream_id, Profile.BASIC)
-                if stream is not None:
-                    stream.on_basic_data(frame)
-            case _ if basic_only:
-                self._drop(FrameCause.UNKNOWN_STREAM)
-            case ResumeFrame() if silent and not frame.next_seq:
-                self._accept(stream_id, Profile.BASIC)
-            case ResumeFrame() if silent and frame.next_seq == 1 and not frame.peer_incarnation:
-                stream = self._accept(stream_id, Profile.RELIABLE)
-                early = self._pending.take(stream_id)
-                if stream is not None:
-                    stream.offered(frame, now)
-                    for data in early:
-                        if stream_id in self._streams:  # a bad segment ends it
-                            self._on_reliable(stream, data, now)
-            case DataFrame() if frame.seq and self._pending.has_room_for(stream_id):
-                if not self._pending.hold(frame, now):
-                    self._drop(FrameCause.BUFFER_FULL)
-            case HandshakeFrame():
-                self._reject(stream_id, FrameCause.HANDSHAKE_UNSUPPORTED, "no encryption here")
-                self._refuse(stream_id, ResetReason.PROTOCOL_ERROR)
-            case _:
-                self._answer_unknown(stream_id, now)
-
-    def _accept(self, stream_id: str, profile: Profile) -> Stream | None:
-        if len(self._streams) >= self._config.max_streams:
-            self._drop(FrameCause.TOO_MANY_STREAMS)
-            self._refuse(stream_id, ResetReason.TOO_MANY_STREAMS)
-            return None
-        if profile is Profile.BASIC and self._config.profile is ProfilePolicy.RELIABLE:
-            self._drop(FrameCause.PROFILE_REFUSED)
-            self._refuse(stream_id, ResetReason.PROFILE_REFUSED)
-            return None
-        self._accepted += 1
-        own = (self._incarnation + self._accepted - 1) % (_INCARNATIONS - 1) + 1  # never 0
-        stream = Stream(stream_id, self._shared, is_opener=False, own=own, profile=profile)
-        self._streams[stream_id] = stream
-        if profile is Profile.BASIC:
-            self._drop_pending(stream_id)  # a gap from the start: a basic stream can't mend it
-            stream.open()
-        return stream
-
-    def _drop_pending(self, stream_id: str) -> None:
-        for _ in self._pending.take(stream_id):
-            self._drop(FrameCause.UNKNOWN_STREAM)
-
-    def _refuse(self, stream_id: str, reason: ResetReason) -> None:
-        self._drop_pending(stream_id)
-        self._ended.add(ResetFrame(stream_id, 0, 0, reason), owed=True)
-
-    def _answer_unknown(self, stream_id: str, now: float) -> None:
-        self._drop(FrameCause.UNKNOWN_STREAM)
-        self._reset_unknown(stream_id, now)
-
-    def _reset_unknown(self, stream_id: str, now: float) -> None:
-        if self._allow_reset(now):
-            self._ended.owe_unknown(ResetFrame(stream_id, 0, 0, ResetReason.UNKNOWN_STREAM))
-
-    def _allow_reset(self, now: float) -> bool:
-        if self._limiter.allow(now):
-            return True
-        self._counters.resets_suppressed += 1
-        return False
+    # -- inside: the rest
 
     def _on_stream_ended(
         self, stream: Outgoing, reason: str, ack: int, bits: int, owed: bool
@@ -577,15 +413,6 @@ class RelayConnection:
         del self._streams[stream.stream_id]
         self._counters.streams_ended += 1
         self._ended.add(ResetFrame(stream.stream_id, ack, bits, reason), owed=owed)
-
-    def _drop(self, cause: FrameCause) -> None:
-        self._counters.dropped[cause] += 1
-
-    def _reject(self, stream_id: str | None, cause: FrameCause, detail: str) -> None:
-        self._drop(cause)
-        self._events.append(FrameRejected(stream_id=stream_id, cause=cause, detail=detail))
-
-    # -- inside: the rest
 
     def _advance(self, now: float) -> None:
         if not now >= self._now:  # also refuses NaN

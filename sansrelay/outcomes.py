@@ -5,427 +5,51 @@ stream of that role and setting is ever in that place. The tests put a connectio
 send every kind of frame, and compare all that follows with the table; `docs/states.md` is drawn
 from it. The connection does not read the table: it is a statement about the code, not a part of it.
 
-The tables are written as a base and what differs from it: `base | {...}`.
+Here is who is ever in which place; `sansrelay.places` has what happens there.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 
-from .cells import (
-    DATA_FROM_1,
-    RELIABLE_RESUMES,
-    RESETS,
-    SEGMENTS,
-    Cell,
-    FrameKind,
-    Reply,
-    Setting,
-    Where,
-)
+from . import places
+from .cells import Cell, FrameKind, Setting, Where
 from .connection import Role
-from .errors import FrameCause, ResetReason
-from .events import (
-    AckDue,
-    DataAcknowledged,
-    DataReceived,
-    Event,
-    FrameRejected,
-    Retransmit,
-    SendCapacityAvailable,
-    StreamOpened,
-    StreamReset,
-    StreamResumed,
-)
+from .errors import FrameCause
 
 __all__ = ["CELLS", "IMPOSSIBLE", "WITHOUT_LINK"]
 
-_Cells = dict[FrameKind, Cell]
-
-
-# -- what many places have in common
-
-
-def _each(kinds: Iterable[FrameKind], cell: Cell) -> dict[FrameKind, Cell]:
-    return dict.fromkeys(kinds, cell)
-
-
-def _refused(reason: ResetReason, counted: FrameCause, *events: type[Event]) -> Cell:
-    """No stream comes of it, and the id is used up."""
-    return Cell(
-        to=Where.ENDED, replies=(Reply.RESET,), reason=reason, counted=(counted,), events=events
-    )
-
-
-def _ends(reason: ResetReason, counted: FrameCause | None = None, *events: type[Event]) -> Cell:
-    """We end the stream and say so to both sides."""
-    return Cell(
-        to=Where.ENDED,
-        replies=(Reply.RESET,),
-        reason=reason,
-        counted=() if counted is None else (counted,),
-        events=(*events, StreamReset),
-    )
-
-
-_DROPPED = {cause: Cell(counted=(cause,)) for cause in FrameCause}
-_REJECTED = {cause: Cell(counted=(cause,), events=(FrameRejected,)) for cause in FrameCause}
-_ENDED_BY_PEER = Cell(to=Where.ENDED, events=(StreamReset,))
-_UNKNOWN_STREAM = Cell(
-    replies=(Reply.RESET,),
-    reason=ResetReason.UNKNOWN_STREAM,
-    counted=(FrameCause.UNKNOWN_STREAM,),
-)
-_PROFILE_REFUSED = _refused(ResetReason.PROFILE_REFUSED, FrameCause.PROFILE_REFUSED)
-_RESTARTED = _ends(ResetReason.PEER_RESTARTED)
-_FORGOTTEN = _ends(ResetReason.UNKNOWN_STREAM, FrameCause.FOREIGN_INCARNATION)
-_TOO_LARGE = _ends(ResetReason.MESSAGE_TOO_LARGE, FrameCause.MESSAGE_TOO_LARGE, FrameRejected)
-_MISMATCH = _ends(ResetReason.PROTOCOL_ERROR, FrameCause.SEGMENT_MISMATCH, FrameRejected)
-_ANSWERED = Cell(replies=(Reply.ANSWER,))
-_STALE = Cell(replies=(Reply.ACK,), counted=(FrameCause.STALE_RESUME,), events=(AckDue,))
-_TWICE = Cell(replies=(Reply.ACK,), counted=(FrameCause.DUPLICATE,), events=(AckDue,))
-_ACKED = (DataAcknowledged, SendCapacityAvailable)
-
-
-# -- no stream
-
-_NO_STREAM: _Cells = (
-    _each(FrameKind, _UNKNOWN_STREAM)
-    | _each(RESETS, _DROPPED[FrameCause.UNKNOWN_STREAM])
-    | {FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY]}
-)
-_OFFERED: _Cells = (
-    _NO_STREAM
-    | _each(DATA_FROM_1, Cell(to=Where.PENDING))
-    | {
-        FrameKind.HANDSHAKE: _refused(
-            ResetReason.PROTOCOL_ERROR, FrameCause.HANDSHAKE_UNSUPPORTED, FrameRejected
-        ),
-        FrameKind.RESUME_BASIC: Cell(to=Where.BASIC_NEW, events=(StreamOpened,)),
-        FrameKind.DATA_ZERO: Cell(to=Where.BASIC, events=(StreamOpened, DataReceived)),
-        FrameKind.RESUME_FIRST: Cell(to=Where.UNCONFIRMED, replies=(Reply.QUESTION,)),
-        FrameKind.RESUME_FIRST_OTHER: Cell(to=Where.UNCONFIRMED, replies=(Reply.QUESTION,)),
-        FrameKind.RESUME_UNTAGGED: Cell(
-            to=Where.UNTAGGED, replies=(Reply.ANSWER,), events=(StreamOpened,)
-        ),
-    }
-)
-
-
-def _loses_held(cell: Cell) -> Cell:
-    """What is held has no stream to go to."""
-    return replace(cell, counted=(*cell.counted, FrameCause.UNKNOWN_STREAM))
-
-
-_PENDING: _Cells = (
-    _OFFERED
-    | _each(RESETS, _loses_held(replace(_DROPPED[FrameCause.UNKNOWN_STREAM], to=Where.ABSENT)))
-    | {
-        kind: _loses_held(_OFFERED[kind])
-        for kind in (FrameKind.HANDSHAKE, FrameKind.RESUME_BASIC, FrameKind.DATA_ZERO)
-    }
-    | _each(DATA_FROM_1, Cell())
-    | {
-        FrameKind.RESUME_UNTAGGED: Cell(
-            to=Where.UNTAGGED, replies=(Reply.ANSWER,), events=(StreamOpened, DataReceived)
-        ),
-    }
-)
-_BASIC_REFUSED: _Cells = _each((FrameKind.RESUME_BASIC, FrameKind.DATA_ZERO), _PROFILE_REFUSED)
-
-
-def _early(*events: type[Event]) -> _Cells:
-    """With `early_data` the application hears of an opening before its confirmation."""
-    opened = Cell(to=Where.UNCONFIRMED, replies=(Reply.QUESTION,), events=events)
-    return _each((FrameKind.RESUME_FIRST, FrameKind.RESUME_FIRST_OTHER), opened)
-
-
-_OFFERED_TO_BASIC: _Cells = (
-    _each(FrameKind, _DROPPED[FrameCause.UNKNOWN_STREAM])
-    | _each(
-        (FrameKind.DATA_ZERO, FrameKind.DATA_ZERO_ACK, *DATA_FROM_1),
-        Cell(to=Where.BASIC, events=(StreamOpened, DataReceived)),
-    )
-    | _each(
-        SEGMENTS,
-        Cell(
-            to=Where.BASIC_NEW,
-            counted=(FrameCause.SEGMENTED_ON_BASIC,),
-            events=(StreamOpened, FrameRejected),
-        ),
-    )
-    | {FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY]}
-)
-_ENDED: _Cells = (
-    _each(FrameKind, Cell(replies=(Reply.RESET_AGAIN,), counted=(FrameCause.ENDED_STREAM,)))
-    | _each(RESETS, _DROPPED[FrameCause.ENDED_STREAM])
-    | {FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY]}
-)
-
-
-# -- an opener that does not know its peer
-
-_OPENING: _Cells = (
-    _each(FrameKind, _DROPPED[FrameCause.NOT_DECISIVE])
-    | _each(
-        RELIABLE_RESUMES,
-        Cell(to=Where.OPEN, replies=(Reply.ANSWER,), events=(StreamOpened,)),
-    )
-    | {
-        FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY],
-        FrameKind.RESET: _ENDED_BY_PEER,
-        FrameKind.RESET_BEYOND: _ENDED_BY_PEER,
-        FrameKind.HANDSHAKE: _ends(
-            ResetReason.PROTOCOL_ERROR, FrameCause.HANDSHAKE_UNSUPPORTED, FrameRejected
-        ),
-        FrameKind.RESUME_BASIC: Cell(
-            to=Where.BASIC_NEW, events=(StreamOpened, SendCapacityAvailable)
-        ),
-        FrameKind.DATA_ZERO: Cell(
-            to=Where.BASIC, events=(StreamOpened, SendCapacityAvailable, DataReceived)
-        ),
-        FrameKind.RESUME_FIRST_ACK: Cell(
-            to=Where.OPEN, replies=(Reply.ANSWER,), events=(StreamOpened, *_ACKED)
-        ),
-        FrameKind.RESUME_UNTAGGED: Cell(to=Where.UNTAGGED, events=(StreamOpened,)),
-        FrameKind.ANSWER: Cell(to=Where.OPEN, events=(StreamOpened,)),
-        FrameKind.RESUME_BEYOND: _REJECTED[FrameCause.ACK_BEYOND_SENT],
-        FrameKind.RESUME_FOREIGN: _DROPPED[FrameCause.FOREIGN_INCARNATION],
-    }
-)
-
-
-def _sends_missing(cell: Cell) -> Cell:
-    """On a later link the peer's resume shows that what was sent before has not arrived."""
-    if cell.to not in (Where.OPEN, Where.UNTAGGED) or DataAcknowledged in cell.events:
-        return cell
-    return replace(cell, replies=(*cell.replies, Reply.MISSING), events=(*cell.events, Retransmit))
-
-
-_OPENING_AGAIN: _Cells = {kind: _sends_missing(cell) for kind, cell in _OPENING.items()} | {
-    FrameKind.RESUME_BASIC: _ends(ResetReason.LINK_LOST),
-    FrameKind.DATA_ZERO: _ends(ResetReason.LINK_LOST, FrameCause.ENDED_STREAM),
-}
-
-
-# -- an acceptor that waits for the confirmation
-
-_UNCONFIRMED_EARLY: _Cells = {
-    FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY],
-    **_each(RESETS, _ENDED_BY_PEER),
-    FrameKind.HANDSHAKE: _REJECTED[FrameCause.HANDSHAKE_UNSUPPORTED],
-    FrameKind.RESUME_BASIC: _DROPPED[FrameCause.NOT_DECISIVE],
-    FrameKind.RESUME_BASIC_ACK: _DROPPED[FrameCause.NOT_DECISIVE],
-    FrameKind.RESUME_FIRST: Cell(replies=(Reply.QUESTION,)),
-    FrameKind.RESUME_FIRST_ACK: Cell(replies=(Reply.QUESTION,)),
-    FrameKind.RESUME_FIRST_OTHER: _RESTARTED,
-    FrameKind.RESUME_LATER: Cell(replies=(Reply.QUESTION,)),
-    FrameKind.RESUME_UNTAGGED: _RESTARTED,
-    FrameKind.QUESTION: Cell(to=Where.OPEN, replies=(Reply.ANSWER,), events=(AckDue,)),
-    FrameKind.ANSWER: Cell(to=Where.OPEN, replies=(Reply.ACK,), events=(AckDue,)),
-    FrameKind.RESUME_STALE: Cell(to=Where.OPEN, replies=(Reply.ANSWER,), events=(AckDue,)),
-    FrameKind.RESUME_BEYOND: _REJECTED[FrameCause.ACK_BEYOND_SENT],
-    FrameKind.RESUME_FOREIGN: _FORGOTTEN,
-    FrameKind.RESUME_RESTARTED: _RESTARTED,
-    FrameKind.DATA_ZERO: _DROPPED[FrameCause.DUPLICATE],
-    FrameKind.DATA_ZERO_ACK: _DROPPED[FrameCause.DUPLICATE],
-    FrameKind.DATA_NEXT: Cell(events=(DataReceived,)),
-    FrameKind.DATA_EARLY: Cell(),
-    FrameKind.DATA_DUPLICATE: _DROPPED[FrameCause.DUPLICATE],
-    FrameKind.DATA_OUTSIDE: _DROPPED[FrameCause.WINDOW_OVERRUN],
-    FrameKind.DATA_FIRST_PART: Cell(),
-    FrameKind.DATA_BROKEN: _MISMATCH,
-    FrameKind.DATA_TOO_LARGE: _TOO_LARGE,
-    FrameKind.ACK: _DROPPED[FrameCause.NOT_CONFIRMED],
-    FrameKind.ACK_OLD: _DROPPED[FrameCause.NOT_CONFIRMED],
-    FrameKind.ACK_BEYOND: _DROPPED[FrameCause.NOT_CONFIRMED],
-    FrameKind.HEARTBEAT: _DROPPED[FrameCause.NOT_CONFIRMED],
-}
-
-
-def _not_told(cell: Cell) -> Cell:
-    """The application does not know of the stream, so it is not told of its end."""
-    return replace(cell, events=tuple(event for event in cell.events if event is not StreamReset))
-
-
-_DELIVERS = (StreamOpened, DataReceived, AckDue)
-_UNCONFIRMED: _Cells = {kind: _not_told(cell) for kind, cell in _UNCONFIRMED_EARLY.items()} | {
-    FrameKind.QUESTION: Cell(to=Where.OPEN, replies=(Reply.ANSWER,), events=_DELIVERS),
-    FrameKind.ANSWER: Cell(to=Where.OPEN, replies=(Reply.ACK,), events=_DELIVERS),
-    FrameKind.RESUME_STALE: Cell(to=Where.OPEN, replies=(Reply.ANSWER,), events=_DELIVERS),
-    FrameKind.DATA_NEXT: Cell(),
-    FrameKind.DATA_BROKEN: Cell(),  # found out when it is put in order
-}
-
-
-# -- both ends know each other
-
-_OPEN: _Cells = {
-    FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY],
-    FrameKind.RESET: _ENDED_BY_PEER,
-    FrameKind.RESET_UNKNOWN: _ENDED_BY_PEER,
-    FrameKind.RESET_BEYOND: Cell(
-        to=Where.ENDED,
-        counted=(FrameCause.ACK_BEYOND_SENT,),
-        events=(FrameRejected, StreamReset),
-    ),
-    FrameKind.HANDSHAKE: _REJECTED[FrameCause.HANDSHAKE_UNSUPPORTED],
-    FrameKind.RESUME_BASIC: _DROPPED[FrameCause.NOT_DECISIVE],
-    FrameKind.RESUME_BASIC_ACK: _DROPPED[FrameCause.NOT_DECISIVE],
-    FrameKind.RESUME_FIRST: _ANSWERED,
-    FrameKind.RESUME_FIRST_ACK: _ANSWERED,
-    FrameKind.RESUME_FIRST_OTHER: _RESTARTED,
-    FrameKind.RESUME_LATER: _ANSWERED,
-    FrameKind.RESUME_UNTAGGED: _RESTARTED,
-    FrameKind.QUESTION: _ANSWERED,
-    FrameKind.ANSWER: Cell(),
-    FrameKind.RESUME_STALE: _STALE,
-    FrameKind.RESUME_BEYOND: _REJECTED[FrameCause.ACK_BEYOND_SENT],
-    FrameKind.RESUME_FOREIGN: _DROPPED[FrameCause.FOREIGN_INCARNATION],
-    FrameKind.RESUME_RESTARTED: _RESTARTED,
-    FrameKind.DATA_ZERO: _TWICE,
-    FrameKind.DATA_ZERO_ACK: replace(_TWICE, events=(*_ACKED, AckDue)),
-    FrameKind.DATA_NEXT: Cell(replies=(Reply.ACK_LATER,), events=(DataReceived,)),
-    FrameKind.DATA_EARLY: Cell(replies=(Reply.ACK,), events=(AckDue,)),
-    FrameKind.DATA_DUPLICATE: _TWICE,
-    FrameKind.DATA_OUTSIDE: Cell(replies=(Reply.ACK_LATER,), counted=(FrameCause.WINDOW_OVERRUN,)),
-    FrameKind.DATA_FIRST_PART: Cell(replies=(Reply.ACK_LATER,)),
-    FrameKind.DATA_BROKEN: _MISMATCH,
-    FrameKind.DATA_TOO_LARGE: _TOO_LARGE,
-    FrameKind.ACK: Cell(events=_ACKED),
-    FrameKind.ACK_OLD: Cell(),
-    FrameKind.ACK_BEYOND: _REJECTED[FrameCause.ACK_BEYOND_SENT],
-    FrameKind.HEARTBEAT: Cell(replies=(Reply.ACK,), events=(AckDue,)),
-}
-
-# A question of the peer closes our asking too, but it was put before our last data arrived: only
-# an answer shows what is missing.
-_ASKING: _Cells = _OPEN | {
-    FrameKind.QUESTION: replace(_ANSWERED, to=Where.OPEN),
-    FrameKind.ANSWER: Cell(to=Where.OPEN, replies=(Reply.MISSING,), events=(Retransmit,)),
-}
-
-
-def _gated(cell: Cell) -> Cell:
-    """On a new link no ack goes out before the peer's resume has come."""
-    return replace(
-        cell,
-        replies=tuple(r for r in cell.replies if r not in (Reply.ACK, Reply.ACK_LATER)),
-        events=tuple(event for event in cell.events if event is not AckDue),
-    )
-
-
-_RESUMED = Cell(
-    to=Where.OPEN, replies=(Reply.ANSWER, Reply.MISSING), events=(StreamResumed, Retransmit)
-)
-_RESUMING: _Cells = {kind: _gated(cell) for kind, cell in _OPEN.items()} | {
-    FrameKind.QUESTION: _RESUMED,
-    FrameKind.ANSWER: replace(_RESUMED, replies=(Reply.MISSING,)),
-}
-
-# Only a basic peer counts from 0: an executor of that kind is in the place of the other.
-_SUCCEEDED: _Cells = {
-    FrameKind.DATA_ZERO: _ends(ResetReason.PEER_RESTARTED, FrameCause.BASIC_SUCCESSOR)
-}
-
-# A resume that names another incarnation means an acceptor that is no more.
-_FORGETS: _Cells = {FrameKind.RESUME_FOREIGN: _FORGOTTEN}
-
-
-# -- the same with a peer that has no incarnation
-
-_TAGGED_IS_ANOTHER: _Cells = _each(
-    (FrameKind.RESUME_FIRST, FrameKind.RESUME_FIRST_ACK, FrameKind.RESUME_LATER), _RESTARTED
-)
-_UNTAGGED: _Cells = _OPEN | _TAGGED_IS_ANOTHER | {FrameKind.RESUME_UNTAGGED: _ANSWERED}
-# It can't mark its answers, so whatever it sends when asked is one.
-_PAIRS = (FrameKind.RESUME_UNTAGGED, FrameKind.QUESTION, FrameKind.ANSWER)
-_ASKING_UNTAGGED: _Cells = (
-    _ASKING
-    | _TAGGED_IS_ANOTHER
-    | _each(_PAIRS, Cell(to=Where.UNTAGGED, replies=(Reply.MISSING,), events=(Retransmit,)))
-)
-_RESUMING_UNTAGGED: _Cells = (
-    _RESUMING
-    | _TAGGED_IS_ANOTHER
-    | _each(
-        _PAIRS,
-        Cell(to=Where.UNTAGGED, replies=(Reply.MISSING,), events=(StreamResumed, Retransmit)),
-    )
-)
-
-
-# -- basic
-
-_GAP = _ends(ResetReason.GAP, FrameCause.SEQUENCE_GAP, FrameRejected)
-_BASIC: _Cells = (
-    _each(FrameKind, _DROPPED[FrameCause.NOT_ON_BASIC])
-    | _each(RESETS, _ENDED_BY_PEER)
-    | _each(
-        RELIABLE_RESUMES,
-        _ends(ResetReason.PROTOCOL_ERROR, FrameCause.RESUME_ON_BASIC, FrameRejected),
-    )
-    | _each(SEGMENTS, _REJECTED[FrameCause.SEGMENTED_ON_BASIC])
-    | {
-        FrameKind.INVALID: _REJECTED[FrameCause.NO_BODY],
-        FrameKind.HANDSHAKE: _REJECTED[FrameCause.HANDSHAKE_UNSUPPORTED],
-        FrameKind.DATA_ZERO: _DROPPED[FrameCause.DUPLICATE],
-        FrameKind.DATA_ZERO_ACK: _DROPPED[FrameCause.DUPLICATE],
-        FrameKind.DATA_NEXT: Cell(events=(DataReceived,)),
-        FrameKind.DATA_EARLY: _GAP,
-        FrameKind.DATA_DUPLICATE: _DROPPED[FrameCause.DUPLICATE],
-        FrameKind.DATA_OUTSIDE: _GAP,
-    }
-)
-_CODEX: _Cells = _BASIC | _each(RELIABLE_RESUMES, _DROPPED[FrameCause.NOT_DECISIVE])
-"""As Codex does: a resume means nothing."""
-_FIRST_MESSAGE = Cell(to=Where.BASIC, events=(DataReceived,))
-_FROM_0 = _each(
-    (
-        FrameKind.DATA_ZERO,
-        FrameKind.DATA_ZERO_ACK,
-        FrameKind.DATA_NEXT,
-        FrameKind.DATA_DUPLICATE,
-    ),
-    _FIRST_MESSAGE,
-)
-_FROM_ANYWHERE = _FROM_0 | _each((FrameKind.DATA_EARLY, FrameKind.DATA_OUTSIDE), _FIRST_MESSAGE)
-
-
-# -- all together
-
-_Places = Mapping[Where, _Cells | str]
+_Places = Mapping[Where, places.Cells | str]
 
 _HARNESS: _Places = {
-    Where.ABSENT: _NO_STREAM,
+    Where.ABSENT: places.NO_STREAM,
     Where.PENDING: "an opener expects no openings",
-    Where.OPENING: _OPENING,
-    Where.OPENING_AGAIN: _OPENING_AGAIN,
+    Where.OPENING: places.OPENING,
+    Where.OPENING_AGAIN: places.OPENING_AGAIN,
     Where.UNCONFIRMED: "an opener is confirmed by the peer's resume, as its profile is",
-    Where.OPEN: _OPEN | _SUCCEEDED,
-    Where.RESUMING: _RESUMING | _SUCCEEDED,
-    Where.ASKING: _ASKING | _SUCCEEDED,
-    Where.UNTAGGED: _UNTAGGED | _SUCCEEDED,
-    Where.RESUMING_UNTAGGED: _RESUMING_UNTAGGED | _SUCCEEDED,
-    Where.ASKING_UNTAGGED: _ASKING_UNTAGGED | _SUCCEEDED,
-    Where.BASIC_NEW: _BASIC | _FROM_0,
-    Where.BASIC: _BASIC,
-    Where.ENDED: _ENDED,
+    Where.OPEN: places.OPEN | places.SUCCEEDED,
+    Where.RESUMING: places.RESUMING | places.SUCCEEDED,
+    Where.ASKING: places.ASKING | places.SUCCEEDED,
+    Where.UNTAGGED: places.UNTAGGED | places.SUCCEEDED,
+    Where.RESUMING_UNTAGGED: places.RESUMING_UNTAGGED | places.SUCCEEDED,
+    Where.ASKING_UNTAGGED: places.ASKING_UNTAGGED | places.SUCCEEDED,
+    Where.BASIC_NEW: places.BASIC | places.FROM_0,
+    Where.BASIC: places.BASIC,
+    Where.ENDED: places.ENDED,
 }
 _EXECUTOR: _Places = {
-    Where.ABSENT: _OFFERED,
-    Where.PENDING: _PENDING,
+    Where.ABSENT: places.OFFERED,
+    Where.PENDING: places.PENDING,
     Where.OPENING: "an executor opens no streams",
     Where.OPENING_AGAIN: "an executor opens no streams",
-    Where.UNCONFIRMED: _UNCONFIRMED,
-    Where.OPEN: _OPEN | _FORGETS,
-    Where.RESUMING: _RESUMING | _FORGETS,
-    Where.ASKING: _ASKING | _FORGETS,
-    Where.UNTAGGED: _UNTAGGED | _FORGETS,
-    Where.RESUMING_UNTAGGED: _RESUMING_UNTAGGED | _FORGETS,
-    Where.ASKING_UNTAGGED: _ASKING_UNTAGGED | _FORGETS,
-    Where.BASIC_NEW: _BASIC | _FROM_0,
-    Where.BASIC: _BASIC,
-    Where.ENDED: _ENDED,
+    Where.UNCONFIRMED: places.UNCONFIRMED,
+    Where.OPEN: places.OPEN | places.FORGETS,
+    Where.RESUMING: places.RESUMING | places.FORGETS,
+    Where.ASKING: places.ASKING | places.FORGETS,
+    Where.UNTAGGED: places.UNTAGGED | places.FORGETS,
+    Where.RESUMING_UNTAGGED: places.RESUMING_UNTAGGED | places.FORGETS,
+    Where.ASKING_UNTAGGED: places.ASKING_UNTAGGED | places.FORGETS,
+    Where.BASIC_NEW: places.BASIC | places.FROM_0,
+    Where.BASIC: places.BASIC,
+    Where.ENDED: places.ENDED,
 }
 _NO_RELIABLE: _Places = dict.fromkeys(
     (
@@ -445,45 +69,43 @@ _NO_RELIABLE: _Places = dict.fromkeys(
 _NO_BASIC: _Places = dict.fromkeys(
     (Where.BASIC_NEW, Where.BASIC), "profile reliable: a basic peer is refused"
 )
-_AS_CODEX: _Places = {Where.BASIC_NEW: _CODEX | _FROM_ANYWHERE, Where.BASIC: _CODEX}
-_OPENER_REFUSES: _Cells = {
-    FrameKind.RESUME_BASIC: _ends(ResetReason.PROFILE_REFUSED),
-    FrameKind.DATA_ZERO: _ends(ResetReason.PROFILE_REFUSED, FrameCause.ENDED_STREAM),
+_AS_CODEX: _Places = {
+    Where.BASIC_NEW: places.CODEX | places.FROM_ANYWHERE,
+    Where.BASIC: places.CODEX,
 }
 
 _PLACES: Mapping[tuple[Role, Setting], _Places] = {
     (Role.HARNESS, Setting.AUTO): _HARNESS,
     (Role.HARNESS, Setting.EARLY): _HARNESS,
     (Role.HARNESS, Setting.RELIABLE): (
-        {**_HARNESS, **_NO_BASIC, Where.OPENING: _OPENING | _OPENER_REFUSES}
+        {**_HARNESS, **_NO_BASIC, Where.OPENING: places.OPENING | places.OPENER_REFUSES}
     ),
     (Role.HARNESS, Setting.BASIC): {**_HARNESS, **_NO_RELIABLE, **_AS_CODEX},
     (Role.EXECUTOR, Setting.AUTO): _EXECUTOR,
     (Role.EXECUTOR, Setting.EARLY): {
         **_EXECUTOR,
-        Where.ABSENT: _OFFERED | _early(StreamOpened),
-        Where.PENDING: _PENDING | _early(StreamOpened, DataReceived),
-        Where.UNCONFIRMED: _UNCONFIRMED_EARLY,
+        Where.ABSENT: places.OFFERED | places.OFFERED_EARLY,
+        Where.PENDING: places.PENDING | places.PENDING_EARLY,
+        Where.UNCONFIRMED: places.UNCONFIRMED_EARLY,
     },
     (Role.EXECUTOR, Setting.RELIABLE): {
         **_EXECUTOR,
         **_NO_BASIC,
-        Where.ABSENT: _OFFERED | _BASIC_REFUSED,
-        Where.PENDING: _PENDING
-        | {kind: _loses_held(cell) for kind, cell in _BASIC_REFUSED.items()},
+        Where.ABSENT: places.OFFERED | places.BASIC_REFUSED,
+        Where.PENDING: places.PENDING | places.PENDING_BASIC_REFUSED,
     },
     (Role.EXECUTOR, Setting.BASIC): {
         **_EXECUTOR,
         **_NO_RELIABLE,
         **_AS_CODEX,
-        Where.ABSENT: _OFFERED_TO_BASIC,
+        Where.ABSENT: places.OFFERED_TO_BASIC,
     },
 }
 
 CELLS: Mapping[tuple[Role, Setting, Where, FrameKind], Cell] = {
     (role, setting, where, kind): cells[kind]
-    for (role, setting), places in _PLACES.items()
-    for where, cells in places.items()
+    for (role, setting), table in _PLACES.items()
+    for where, cells in table.items()
     if not isinstance(cells, str)
     for kind in FrameKind
 }
@@ -491,8 +113,8 @@ CELLS: Mapping[tuple[Role, Setting, Where, FrameKind], Cell] = {
 
 IMPOSSIBLE: Mapping[tuple[Role, Setting, Where], str] = {
     (role, setting, where): reason
-    for (role, setting), places in _PLACES.items()
-    for where, reason in places.items()
+    for (role, setting), table in _PLACES.items()
+    for where, reason in table.items()
     if isinstance(reason, str)
 }
 """The places where no stream of that role and setting ever is, and why."""

@@ -41,8 +41,11 @@ class Shared:
     config: RelayConfig
     emit: Callable[[Event], None]
     ended: Callable[["Outgoing", str, int, int, bool], None]
+    """A stream is over: its reason, its last ack and ack_bits, whether a reset is owed."""
     budget: Budget
-    early_budget: Budget
+    """All that is held for the peer (`receive_buffer_size`)."""
+    unconfirmed_budget: Budget
+    """What is held before a confirmation, or an opening (`unconfirmed_buffer_size`)."""
     counters: Counters
     scheduler: Scheduler["Outgoing"]
     timers: TimerHeap["Outgoing"]
@@ -99,7 +102,7 @@ class Outgoing:
         else:
             self.state = StreamState.OPENING if is_opener else StreamState.UNCONFIRMED
         self.sender = Sender(shared.config, first_seq=0 if profile is Profile.BASIC else 1)
-        self.receiver = Receiver(shared.config, shared.budget)
+        self.receiver = Receiver(shared.config, shared.budget, shared.unconfirmed_budget)
         self.rtt = RttEstimator(shared.config)
         self._shared = shared
         self._closing: str | None = None
@@ -165,8 +168,6 @@ class Outgoing:
         trusted = self.profile is Profile.RELIABLE and self.state is not StreamState.UNCONFIRMED
         ack, bits = (self.receiver.ack, self.receiver.ack_bits()) if trusted else (0, 0)
         known = self._is_known()
-        if self.state is StreamState.UNCONFIRMED and not shared.config.early_data:
-            shared.early_budget.used -= self.receiver.held_bytes
         self.state = StreamState.ENDED
         self.receiver.discard()
         owed = by is EndedBy.LOCAL and (self._announced or not self.is_opener)
@@ -411,7 +412,7 @@ class Outgoing:
                 self._acks.deadline = NEVER
                 self._ack_now(AckCause.DELAY)
             case TimerKind.RTO:
-                self._on_rto(now)
+                self._on_rto()
             case TimerKind.QUESTION:
                 self.rtt.back_off()
                 self.ask()
@@ -424,16 +425,15 @@ class Outgoing:
             case _:
                 self.end(ResetReason.TIMEOUT)
 
-    def _on_rto(self, now: float) -> None:
+    def _on_rto(self) -> None:
         self._rto_deadline = NEVER
         if self.state is not StreamState.OPEN:
             return
+        self.rtt.back_off()
         if self._liveness.heartbeat_unanswered or not self.sender.all_reported():
-            self.rtt.back_off()
             self.ask()
         else:
             # Everything is there, held for a slow reader: only a lost ack could be the matter.
-            self.rtt.back_off()
             self._beat()
 
     def _beat(self) -> None:

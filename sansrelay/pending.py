@@ -2,7 +2,7 @@
 
 from .config import SEGMENT_OVERHEAD, RelayConfig
 from .frames import DataFrame
-from .receiver import Budget
+from .receiver import Budget, Share
 
 __all__ = ["PendingData"]
 
@@ -13,14 +13,17 @@ class PendingData:
     The first of them decides the deadline of its id, so ids lie in the order of their deadlines.
     """
 
-    __slots__ = ("_budget", "_config", "_held", "size")
+    __slots__ = ("_config", "_held", "_share")
 
     def __init__(self, config: RelayConfig, budget: Budget) -> None:
         self._config = config
-        self._budget = budget
+        self._share = Share(budget)
         self._held: dict[str, tuple[float, list[DataFrame]]] = {}
-        self.size = 0
+
+    @property
+    def size(self) -> int:
         """Bytes held, `SEGMENT_OVERHEAD` included."""
+        return self._share.used
 
     def has_room_for(self, stream_id: str) -> bool:
         """Whether the id is held already, or may be (`max_pending_streams`)."""
@@ -33,30 +36,25 @@ class PendingData:
             deadline = now + self._config.pending_timeout
             held = self._held[frame.stream_id] = (deadline, [])
         frames = held[1]
-        size = len(frame.payload) + SEGMENT_OVERHEAD
-        budget = self._budget
-        if len(frames) >= self._config.opening_window_segments or budget.used + size > budget.limit:
+        if len(frames) >= self._config.opening_window_segments:
+            return False
+        if not self._share.take(len(frame.payload) + SEGMENT_OVERHEAD):
             return False
         frames.append(frame)
-        self._add(size)
         return True
 
     def take(self, stream_id: str) -> list[DataFrame]:
         """What is held of an id; it is not pending any more."""
         _, frames = self._held.pop(stream_id, (0.0, []))
-        self._add(-sum(len(frame.payload) + SEGMENT_OVERHEAD for frame in frames))
+        self._share.give_back(sum(len(frame.payload) + SEGMENT_OVERHEAD for frame in frames))
         return frames
 
     def clear(self) -> int:
         """The link is gone, and the frames with it; how many there were."""
         frames = sum(len(frames) for _, frames in self._held.values())
         self._held.clear()
-        self._add(-self.size)
+        self._share.clear()
         return frames
-
-    def _add(self, size: int) -> None:
-        self.size += size
-        self._budget.used += size
 
     def first(self) -> tuple[float, str] | None:
         """The earliest deadline and its id."""

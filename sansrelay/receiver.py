@@ -13,7 +13,7 @@ from .config import SEGMENT_OVERHEAD, RelayConfig
 from .errors import FrameCause
 from .frames import DataFrame
 
-__all__ = ["Budget", "Receiver"]
+__all__ = ["Budget", "Receiver", "Share"]
 
 _ALL_BITS = 0xFFFF_FFFF
 _SMALL = 4096
@@ -62,6 +62,36 @@ class Budget:
             self.debtor = None
 
 
+class Share:
+    """What one holder has of a budget that serves whoever comes first."""
+
+    __slots__ = ("_budget", "used")
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self.used = 0
+        """Bytes taken and not given back."""
+
+    def take(self, size: int) -> bool:
+        """Take `size` bytes; False, and nothing is taken, if fewer are left."""
+        if self._budget.used + size > self._budget.limit:
+            return False
+        self._add(size)
+        return True
+
+    def give_back(self, size: int) -> None:
+        """Give back `size` of the bytes taken."""
+        self._add(-size)
+
+    def clear(self) -> None:
+        """Give back all."""
+        self._add(-self.used)
+
+    def _add(self, size: int) -> None:
+        self.used += size
+        self._budget.used += size
+
+
 class Receiver:
     """In order, once, whole messages.
 
@@ -80,6 +110,7 @@ class Receiver:
         "_part_count",
         "_parts",
         "_tail_bytes",
+        "_unconfirmed",
         "_window_bytes",
         "_withheld",
         "_withheld_from",
@@ -89,9 +120,10 @@ class Receiver:
         "next_seq",
     )
 
-    def __init__(self, config: RelayConfig, budget: Budget) -> None:
+    def __init__(self, config: RelayConfig, budget: Budget, unconfirmed: Budget) -> None:
         self._config = config
         self._budget = budget
+        self._unconfirmed = Share(unconfirmed)
         self.next_seq = 1
         self.ack = 0
         self.highest = 0
@@ -120,8 +152,8 @@ class Receiver:
     ) -> FrameCause | None:
         """Take one segment; messages it completes are added to `ready`.
 
-        With `hold`, nothing is put in order yet (see `release`). Returns why the segment was not
-        taken. `SEGMENT_MISMATCH` and `MESSAGE_TOO_LARGE` are violations that end the stream.
+        With `hold`, nothing is put in order yet: use the method `hold`. Returns why the segment was
+        not taken. `SEGMENT_MISMATCH` and `MESSAGE_TOO_LARGE` are violations that end the stream.
         """
         seq = frame.seq
         ahead = seq - self.next_seq
@@ -165,8 +197,22 @@ class Receiver:
         self._add(size)
         return self._in_order(frame, ready)
 
+    def hold(self, frame: DataFrame) -> FrameCause | None:
+        """Keep one segment of a peer that is not confirmed, until `release`.
+
+        It counts in both budgets. Returns why it was not kept.
+        """
+        size = len(frame.payload) + SEGMENT_OVERHEAD
+        if not self._unconfirmed.take(size):
+            return FrameCause.BUFFER_FULL
+        cause = self.take(frame, [], hold=True)
+        if cause is not None:
+            self._unconfirmed.give_back(size)
+        return cause
+
     def release(self, ready: list[bytes]) -> FrameCause | None:
-        """Put in order what was taken with `hold`."""
+        """The peer is confirmed: put in order what was kept by `hold`."""
+        self._unconfirmed.clear()
         if not self._early & 1:
             return None
         return self._in_order(self._take_held(), ready)
@@ -197,7 +243,7 @@ class Receiver:
             if frame.segment_index != 0:
                 return FrameCause.SEGMENT_MISMATCH
             if count == 1:
-                self._complete(frame.payload, frame.seq, size + self._tail_bytes, ready)
+                self._complete(frame.payload, frame.seq, size, ready)
                 return None
             self._parts = [frame.payload]
             self._part_count = 1
@@ -278,6 +324,7 @@ class Receiver:
     def discard(self) -> None:
         """The stream has ended: nothing is kept."""
         self._give_back(self.held_bytes)
+        self._unconfirmed.clear()
         self._held.clear()
         self._parts = None
         self._withheld.clear()
@@ -319,9 +366,7 @@ class Receiver:
         ):
             return FrameCause.BUFFER_FULL
         self.next_seq = seq + 1
-        self.highest = seq
         self._add(cost)
-        self._window_bytes += size
-        self._withheld[self._message_no] = (seq, size, size)
+        self._withheld[self._message_no] = (seq, 0, size)  # there is no window
         self._message_no += 1
         return None

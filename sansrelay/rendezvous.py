@@ -63,7 +63,7 @@ from .rendezvous_values import (
     RouteEndedBy,
     RouteOpened,
 )
-from .routes import EndedRoute, EndedRoutes, Executor, Link, Route, RouteTable
+from .routes import EndedRoute, EndedRoutes, Link, LinkTable, Route, RouteTable
 
 __all__ = [
     "DropCause",
@@ -106,11 +106,7 @@ class Rendezvous:
         self._ended = EndedRoutes(config)
         self._pool = Pool(config.total_queue_size)
         self._now = float("-inf")
-        self._links: dict[LinkId, Link] = {}
-        self._links_opened = 0
-        self._executor_links = 0
-        self._harness_links = 0
-        self._links_of: Counter[str] = Counter()
+        self._links = LinkTable(config, self._pool)
         self._events: deque[RendezvousEvent] = deque()
         self._with_output: dict[LinkId, None] = {}
         self._frames_forwarded = 0
@@ -127,7 +123,7 @@ class Rendezvous:
         Returns why the link is refused, or None. Raises `LocalProtocolError` if `link` is open
         already (`LINK_STATE`).
         """
-        self._check_new(link)
+        self._links.check_new(link)
         self._advance(now)
         executor = self._table.find(executor_id)
         old = executor.link if executor is not None else None
@@ -135,11 +131,10 @@ class Rendezvous:
             self._lose_executor(old, now)
             old.superseded = True
             self._events.append(LinkSuperseded(link=old.link_id))
-        elif self._is_full():
+        elif self._links.is_full:
             return LinkRefusal.TOO_MANY_LINKS
         executor = self._table.find_or_add(executor_id)
-        executor.link = self._add_link(link, executor, None)
-        self._executor_links += 1
+        executor.link = self._links.add(link, executor, None)
         return None
 
     def harness_opened(
@@ -150,35 +145,27 @@ class Rendezvous:
         Returns why the link is refused, or None. Raises `LocalProtocolError` if `link` is open
         already (`LINK_STATE`).
         """
-        self._check_new(link)
+        self._links.check_new(link)
         self._advance(now)
-        if self._is_full():
-            return LinkRefusal.TOO_MANY_LINKS
-        if self._links_of[principal] >= self._config.max_links_per_principal:
-            return LinkRefusal.TOO_MANY_PRINCIPAL_LINKS
-        executor = self._table.find_or_add(executor_id)
-        if executor.harness_links >= self._config.max_harness_links:
-            return LinkRefusal.TOO_MANY_HARNESS_LINKS
-        self._add_link(link, executor, principal)
-        executor.harness_links += 1
-        self._harness_links += 1
-        self._links_of[principal] += 1
-        return None
+        refusal = self._links.refusal(self._table.find(executor_id), principal)
+        if refusal is None:
+            self._links.add(link, self._table.find_or_add(executor_id), principal)
+        return refusal
 
     def link_closed(self, link: LinkId, now: float) -> None:
         """A link is gone, with all that was queued for it. Due for superseded links too.
 
         Raises `LocalProtocolError` if the link is not open (`LINK_STATE`).
         """
-        gone = self._get(link)
+        gone = self._links.get(link)
         self._advance(now)
-        del self._links[link]
+        self._links.remove(gone)
         if gone.superseded:
             return
         if gone.principal is None:
             self._lose_executor(gone, now)
         else:
-            self._lose_harness(gone, gone.principal, now)
+            self._lose_harness(gone, now)
         self._table.tidy(gone.executor)
 
     def receive_frame(self, link: LinkId, data: bytes, now: float) -> None:
@@ -186,7 +173,7 @@ class Rendezvous:
 
         Raises `LocalProtocolError` if the link is not open (`LINK_STATE`).
         """
-        source = self._get(link)
+        source = self._links.get(link)
         self._advance(now)
         if source.superseded:
             self._dropped[DropCause.SUPERSEDED_LINK] += 1
@@ -226,7 +213,7 @@ class Rendezvous:
         there is none. They are out of the queue then. Raises `LocalProtocolError` if the link is
         not open (`LINK_STATE`) or `max_bytes` is not positive (`BAD_ARGUMENT`).
         """
-        target = self._get(link)
+        target = self._links.get(link)
         if max_bytes < 1:
             raise LocalProtocolError(
                 LocalCause.BAD_ARGUMENT, f"max_bytes is {max_bytes}; ask for 1 or more"
@@ -240,8 +227,8 @@ class Rendezvous:
     def stats(self) -> RendezvousStats:
         """A snapshot of the counters."""
         return RendezvousStats(
-            executor_links=self._executor_links,
-            harness_links=self._harness_links,
+            executor_links=self._links.executors,
+            harness_links=self._links.harnesses,
             routes=self._table.count,
             ended_routes=len(self._ended),
             bytes_queued=self._pool.used,
@@ -263,38 +250,13 @@ class Rendezvous:
         self._now = now
         self._ended.expire(now)
 
-    def _check_new(self, link: LinkId) -> None:
-        if link in self._links:
-            raise LocalProtocolError(
-                LocalCause.LINK_STATE, f"link {link} is open; close it first or choose another id"
-            )
-
-    def _get(self, link: LinkId) -> Link:
-        found = self._links.get(link)
-        if found is None:
-            raise LocalProtocolError(
-                LocalCause.LINK_STATE, f"link {link} is not open; open it first"
-            )
-        return found
-
-    def _is_full(self) -> bool:
-        return self._executor_links + self._harness_links >= self._config.max_links
-
-    def _add_link(self, link: LinkId, executor: Executor, principal: str | None) -> Link:
-        self._links_opened += 1
-        added = Link(
-            link, executor, principal, self._links_opened, self._config, self._pool, self._now
-        )
-        self._links[link] = added
-        return added
-
     def _drop_queue(self, link: Link) -> None:
         self._dropped[DropCause.LINK_CLOSED] += link.queue.clear()
         self._with_output.pop(link.link_id, None)
 
     def _lose_executor(self, link: Link, now: float) -> None:
         self._drop_queue(link)
-        self._executor_links -= 1
+        self._links.discount(link)
         executor = link.executor
         executor.link = None
         for route in list(executor.routes.values()):
@@ -303,13 +265,9 @@ class Rendezvous:
             else:
                 self._end(route, ResetReason.EXECUTOR_UNAVAILABLE)
 
-    def _lose_harness(self, link: Link, principal: str, now: float) -> None:
+    def _lose_harness(self, link: Link, now: float) -> None:
         self._drop_queue(link)
-        self._harness_links -= 1
-        self._links_of[principal] -= 1
-        if not self._links_of[principal]:
-            del self._links_of[principal]
-        link.executor.harness_links -= 1
+        self._links.discount(link)
         for route in list(link.routes):
             self._table.detach(route, now)
             if not route.reliable:
@@ -492,7 +450,7 @@ class Rendezvous:
 
     def _answer(self, link: Link, reset: ResetFrame) -> None:
         """Reset a stream that has no route, within the link's rate."""
-        if link.may_reset(self._config.resets_per_second, self._now):
+        if link.resets.allow(self._now):
             self._send_reset(link, reset)
         else:
             self._resets_suppressed += 1

@@ -1,4 +1,4 @@
-"""What a `Rendezvous` keeps: executor ids, links, routes, those that wait, those that ended.
+"""What a `Rendezvous` keeps: links, executor ids, routes, those that wait, those that ended.
 
 The rules are in `sansrelay.rendezvous`; here is the bookkeeping, every step of it in constant time.
 """
@@ -6,12 +6,13 @@ The rules are in `sansrelay.rendezvous`; here is the bookkeeping, every step of 
 from collections import Counter, OrderedDict
 from dataclasses import dataclass
 
-from .errors import ResetReason
+from .ended import ResetLimiter
+from .errors import LocalCause, LocalProtocolError, ResetReason
 from .fairqueue import FairQueue, Pool
 from .frames import ResetFrame
-from .rendezvous_values import LinkId, RendezvousConfig, RouteEndedBy
+from .rendezvous_values import LinkId, LinkRefusal, RendezvousConfig, RouteEndedBy
 
-__all__ = ["EndedRoute", "EndedRoutes", "Executor", "Link", "Route", "RouteTable"]
+__all__ = ["EndedRoute", "EndedRoutes", "Executor", "Link", "LinkTable", "Route", "RouteTable"]
 
 
 class Executor:
@@ -33,13 +34,12 @@ class Link:
     """
 
     __slots__ = (
-        "_refilled",
-        "_tokens",
         "age",
         "executor",
         "link_id",
         "principal",
         "queue",
+        "resets",
         "routes",
         "superseded",
     )
@@ -52,7 +52,6 @@ class Link:
         age: int,
         config: RendezvousConfig,
         pool: Pool,
-        now: float,
     ) -> None:
         self.link_id = link_id
         self.executor = executor
@@ -67,16 +66,87 @@ class Link:
         )
         # The routes that follow a harness link. A dict as ordered set: its order is that of output.
         self.routes: dict[Route, None] = {}
-        self._tokens = max(1.0, config.resets_per_second)
-        self._refilled = now
+        self.resets = ResetLimiter(config.resets_per_second)
+        """For streams that have no route."""
 
-    def may_reset(self, rate: float, now: float) -> bool:
-        """Take a token from the bucket of resets for streams without a route."""
-        tokens = min(max(1.0, rate), self._tokens + (now - self._refilled) * rate)
-        self._refilled = now
-        allowed = tokens >= 1
-        self._tokens = tokens - 1 if allowed else tokens
-        return allowed
+
+class LinkTable:
+    """The open links, counted, and how many there may be.
+
+    A superseded link is in the table until it is closed, but counts no more.
+    """
+
+    def __init__(self, config: RendezvousConfig, pool: Pool) -> None:
+        self._config = config
+        self._pool = pool
+        self._open: dict[LinkId, Link] = {}
+        self._opened = 0
+        self._links_of: Counter[str] = Counter()
+        self.executors = 0
+        """Links of executors."""
+        self.harnesses = 0
+        """Links of harnesses."""
+
+    def get(self, link_id: LinkId) -> Link:
+        """An open link. Raises `LocalProtocolError` if it is not open (`LINK_STATE`)."""
+        found = self._open.get(link_id)
+        if found is None:
+            raise LocalProtocolError(
+                LocalCause.LINK_STATE, f"link {link_id} is not open; open it first"
+            )
+        return found
+
+    def check_new(self, link_id: LinkId) -> None:
+        """Raise `LocalProtocolError` if a link of that id is open (`LINK_STATE`)."""
+        if link_id in self._open:
+            raise LocalProtocolError(
+                LocalCause.LINK_STATE,
+                f"link {link_id} is open; close it first or choose another id",
+            )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `max_links` are open."""
+        return self.executors + self.harnesses >= self._config.max_links
+
+    def refusal(self, executor: Executor | None, principal: str) -> LinkRefusal | None:
+        """Why a principal may have no further link to an executor id, or None if it may."""
+        if self.is_full:
+            return LinkRefusal.TOO_MANY_LINKS
+        if self._links_of[principal] >= self._config.max_links_per_principal:
+            return LinkRefusal.TOO_MANY_PRINCIPAL_LINKS
+        if executor is not None and executor.harness_links >= self._config.max_harness_links:
+            return LinkRefusal.TOO_MANY_HARNESS_LINKS
+        return None
+
+    def add(self, link_id: LinkId, executor: Executor, principal: str | None) -> Link:
+        """A new link, counted; without a principal it is the executor's own."""
+        self._opened += 1
+        link = Link(link_id, executor, principal, self._opened, self._config, self._pool)
+        self._open[link_id] = link
+        if principal is None:
+            self.executors += 1
+        else:
+            self.harnesses += 1
+            self._links_of[principal] += 1
+            executor.harness_links += 1
+        return link
+
+    def discount(self, link: Link) -> None:
+        """A link is superseded or gone: it counts no more."""
+        principal = link.principal
+        if principal is None:
+            self.executors -= 1
+            return
+        self.harnesses -= 1
+        self._links_of[principal] -= 1
+        if not self._links_of[principal]:
+            del self._links_of[principal]
+        link.executor.harness_links -= 1
+
+    def remove(self, link: Link) -> None:
+        """Forget a link that is gone."""
+        del self._open[link.link_id]
 
 
 class Route:

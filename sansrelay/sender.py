@@ -211,12 +211,13 @@ class Sender:
         return seq, data
 
     def becomes_basic(self) -> None:
-        """The peer proved basic: what was sent can never be acknowledged nor sent again."""
+        """The peer proved basic: what was sent can never be acknowledged nor sent again.
+
+        It has reported nothing until now.
+        """
         self.buffered -= self.in_flight
         self.in_flight = 0
         self._unacked.clear()
-        self._lost.clear()
-        self._reported = 0
         if self.next_seq == 1:
             self.next_seq = 0
 

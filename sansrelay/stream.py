@@ -1,21 +1,30 @@
 """One stream: what each incoming frame means at this point of its life.
 
 The half that speaks is `Outgoing`; the two directions are `sender` and `receiver`; the theory is in
-`sansrelay.states`. `RelayConnection` routes frames here.
+`sansrelay.states`. `RelayConnection` brings resets to `on_reset`, and every other frame to the
+method of the stream's profile: `on_reliable`, `on_basic` or `on_undecided`.
 """
 
-from .config import SEGMENT_OVERHEAD, ProfilePolicy
+from .config import ProfilePolicy
 from .errors import FrameCause, ResetReason
 from .events import (
     AckCause,
     DataAcknowledged,
     DataReceived,
+    EndedBy,
     FrameRejected,
     SendCapacityAvailable,
     StreamOpened,
     StreamResumed,
 )
-from .frames import DataFrame, ResumeFrame
+from .frames import (
+    DataFrame,
+    Frame,
+    HandshakeFrame,
+    HeartbeatFrame,
+    ResetFrame,
+    ResumeFrame,
+)
 from .outgoing import Outgoing
 from .states import Profile, StreamState
 from .timers import NEVER
@@ -43,9 +52,71 @@ class Stream(Outgoing):
         else:
             self._on_pair(frame, now)  # a peer without incarnations is confirmed at once
 
-    # -- what comes in, reliable profile
+    # -- what comes in, any profile
 
-    def heard(self, now: float) -> None:
+    def on_reset(self, frame: ResetFrame, now: float) -> None:
+        """The peer has ended the stream, or never knew it."""
+        if self.profile is Profile.UNKNOWN and frame.reason == ResetReason.UNKNOWN_STREAM:
+            # Our data outlived our opening, which was lost: the repeated opening puts that right.
+            self._drop(FrameCause.NOT_DECISIVE)
+            return
+        if (
+            self.profile is Profile.RELIABLE
+            and self.state is not StreamState.UNCONFIRMED
+            and not self._on_report(frame.ack, frame.ack_bits, now)
+        ):
+            self._reject_report(frame.ack, frame.ack_bits)
+        self.end(frame.reason, by=EndedBy.PEER)
+
+    def on_undecided(self, frame: Frame, now: float) -> None:
+        """At an opener that has not found out about its peer."""
+        silent = not frame.ack and not frame.ack_bits
+        match frame:
+            case ResumeFrame() if frame.next_seq:
+                self.on_resume(frame, now)
+            case ResumeFrame() if silent:
+                self.becomes_basic()
+            case DataFrame() if silent and not frame.seq:
+                self.becomes_basic()
+                if self.state is StreamState.OPEN:
+                    self._on_basic_data(frame)
+                else:
+                    self._drop(FrameCause.ENDED_STREAM)
+            case HandshakeFrame():
+                self._reject(FrameCause.HANDSHAKE_UNSUPPORTED, "not asked for")
+                self.end(ResetReason.PROTOCOL_ERROR)
+            case _:
+                self._drop(FrameCause.NOT_DECISIVE)
+
+    # -- reliable profile
+
+    def on_reliable(self, frame: Frame, now: float) -> None:
+        """Any frame but a reset, of a peer that is reliable."""
+        if isinstance(frame, ResumeFrame):
+            if frame.next_seq:
+                self.on_resume(frame, now)
+            else:
+                self._drop(FrameCause.NOT_DECISIVE)
+            return
+        if isinstance(frame, DataFrame) and self._disowns(frame):
+            return
+        confirmed = self.state is not StreamState.UNCONFIRMED
+        if confirmed:
+            self._heard(now)
+            if not self._on_report(frame.ack, frame.ack_bits, now):
+                self._reject_report(frame.ack, frame.ack_bits)
+        if isinstance(frame, DataFrame):
+            self._on_data(frame, now)
+        elif isinstance(frame, HandshakeFrame):
+            self._reject(FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open")
+        elif not confirmed:
+            self._drop(FrameCause.NOT_CONFIRMED)
+        elif isinstance(frame, HeartbeatFrame):
+            self._ack_now(AckCause.HEARTBEAT)
+        if self.closing:
+            self.finish_closing()
+
+    def _heard(self, now: float) -> None:
         """A frame of the peer came that this stream takes seriously."""
         was_silent = self._liveness.silence_said
         answered = self._liveness.heard(now)
@@ -56,7 +127,7 @@ class Stream(Outgoing):
                 self._rto_deadline = NEVER
             self._still_waiting()
 
-    def on_report(self, ack: int, bits: int, now: float, *, afresh: bool = False) -> bool:
+    def _on_report(self, ack: int, bits: int, now: float, *, afresh: bool = False) -> bool:
         """The ack fields of a frame. False if they speak of what was never sent."""
         sender = self.sender
         if not sender.valid(ack, bits):
@@ -85,11 +156,15 @@ class Stream(Outgoing):
             self._shared.scheduler.want_data(self)
         return True
 
+    def _reject_report(self, ack: int, bits: int) -> None:
+        """The peer speaks of what was never sent: counted and ignored."""
+        self._reject(FrameCause.ACK_BEYOND_SENT, f"ack {ack}, ack_bits {bits:#x}")
+
     def _still_waiting(self) -> None:
         if not (self.sender.has_unacked or self._asking or self._liveness.heartbeat_unanswered):
             self._liveness.rest()
 
-    def disowns(self, frame: DataFrame) -> bool:
+    def _disowns(self, frame: DataFrame) -> bool:
         """Whether data that claims that nothing was received here can't be the executor's.
 
         A basic executor, in the place of the reliable one, acknowledges nothing; it may have been
@@ -98,18 +173,20 @@ class Stream(Outgoing):
         if not self.is_opener or frame.ack or frame.ack_bits:
             return False
         if not frame.seq:  # only a basic peer counts from 0
-            self._shared.counters.dropped[FrameCause.BASIC_SUCCESSOR] += 1
+            self._drop(FrameCause.BASIC_SUCCESSOR)
             self.end(ResetReason.PEER_RESTARTED)
             return True
         if self.sender.acked_message:  # a late copy of the executor's own will be repeated
-            self._shared.counters.dropped[FrameCause.STALE_DATA] += 1
+            self._drop(FrameCause.STALE_DATA)
             return True
         return False
 
-    def on_data(self, frame: DataFrame, now: float) -> None:
+    def _on_data(self, frame: DataFrame, now: float) -> None:
         """A segment of a reliable peer."""
         if self.state is StreamState.UNCONFIRMED and not self._shared.config.early_data:
-            self._hold(frame)
+            cause = self.receiver.hold(frame)
+            if cause is not None:
+                self._refuse(cause, f"seq {frame.seq}")
             return
         receiver = self.receiver
         before = receiver.ack
@@ -127,18 +204,6 @@ class Stream(Outgoing):
         else:
             self._not_taken(frame, cause, now)
 
-    def _hold(self, frame: DataFrame) -> None:
-        budget = self._shared.early_budget
-        size = len(frame.payload) + SEGMENT_OVERHEAD
-        if budget.used + size > budget.limit:
-            self._shared.counters.dropped[FrameCause.BUFFER_FULL] += 1
-            return
-        cause = self.receiver.take(frame, [], hold=True)
-        if cause is None:
-            budget.used += size
-        else:
-            self._refuse(cause, f"seq {frame.seq}")
-
     def _deliver(self, ready: list[bytes]) -> None:
         for data in ready:
             self._shared.counters.messages_received += 1
@@ -153,26 +218,22 @@ class Stream(Outgoing):
 
     def _refuse(self, cause: FrameCause, detail: str) -> bool:
         """Count what was not taken; a violation ends the stream. True if the stream lives."""
-        self._shared.counters.dropped[cause] += 1
         reason = _VIOLATIONS.get(cause)
         if reason is None:
+            self._drop(cause)
             return True
-        self.reject(cause, detail)
+        self._reject(cause, detail)
         self.end(reason)
         return False
 
-    def reject(self, cause: FrameCause, detail: str) -> None:
-        """Tell the owner of a frame that broke a rule. It is counted by the caller."""
+    def _drop(self, cause: FrameCause) -> None:
+        """Count a frame of which nothing was taken."""
+        self._shared.counters.dropped[cause] += 1
+
+    def _reject(self, cause: FrameCause, detail: str) -> None:
+        """Count a frame that broke a rule, and tell the owner."""
+        self._drop(cause)
         self._shared.emit(FrameRejected(stream_id=self.stream_id, cause=cause, detail=detail))
-
-    def reject_report(self, ack: int, bits: int) -> None:
-        """The peer speaks of what was never sent: counted and ignored."""
-        self._shared.counters.dropped[FrameCause.ACK_BEYOND_SENT] += 1
-        self.reject(FrameCause.ACK_BEYOND_SENT, f"ack {ack}, ack_bits {bits:#x}")
-
-    def on_heartbeat(self) -> None:
-        """The peer asks for a sign of life."""
-        self._ack_now(AckCause.HEARTBEAT)
 
     def on_resume(self, frame: ResumeFrame, now: float) -> None:
         """A `resume{>= 1}` on a stream that is reliable, or becomes so by it."""
@@ -190,23 +251,23 @@ class Stream(Outgoing):
             frame.next_seq <= self.receiver.highest
             and self.state is not StreamState.UNCONFIRMED  # data overtook the confirmation
         ):
-            self._shared.counters.dropped[FrameCause.STALE_RESUME] += 1
+            self._drop(FrameCause.STALE_RESUME)
             self._ack_now(AckCause.DUPLICATE)
         else:
             self._on_pair(frame, now)
 
     def _on_foreign_resume(self) -> None:
-        self._shared.counters.dropped[FrameCause.FOREIGN_INCARNATION] += 1
+        self._drop(FrameCause.FOREIGN_INCARNATION)
         if not self.is_opener:
             self.end(ResetReason.UNKNOWN_STREAM)
 
     def _on_pair(self, frame: ResumeFrame, now: float) -> None:
         """The peer's resume names this pair: whoever was asking has the answer."""
         if not self.sender.valid(frame.ack, frame.ack_bits):
-            self.reject_report(frame.ack, frame.ack_bits)
+            self._reject_report(frame.ack, frame.ack_bits)
             return
-        self.heard(now)
-        if self.is_opener and self.profile is Profile.UNKNOWN:
+        self._heard(now)
+        if self.profile is Profile.UNKNOWN:
             self.peer = frame.incarnation
             self.profile = Profile.RELIABLE
         was_asking = self._asking
@@ -230,7 +291,7 @@ class Stream(Outgoing):
         elif fresh_link:
             self._shared.counters.resumes += 1
             self._shared.emit(StreamResumed(stream_id=self.stream_id))
-        self.on_report(frame.ack, frame.ack_bits, now, afresh=True)
+        self._on_report(frame.ack, frame.ack_bits, now, afresh=True)
         if answered:
             self.sender.missing_since(self._asked_at)
         else:
@@ -265,11 +326,8 @@ class Stream(Outgoing):
 
     def _confirmed(self) -> None:
         """A reliable stream is open: what was held goes to the application."""
-        shared = self._shared
-        early = shared.config.early_data and not self.is_opener
-        if not early:
+        if self.is_opener or not self._shared.config.early_data:
             self._tell_opened()
-            shared.early_budget.used -= self.receiver.held_bytes
         ready: list[bytes] = []
         cause = self.receiver.release(ready)
         self._deliver(ready)
@@ -300,16 +358,32 @@ class Stream(Outgoing):
             self._shared.scheduler.want_data(self)
             self.finish_closing()
 
-    def on_basic_data(self, frame: DataFrame) -> None:
+    def on_basic(self, frame: Frame) -> None:
+        """Any frame but a reset, of a peer that is basic."""
+        if isinstance(frame, DataFrame):
+            self._on_basic_data(frame)
+        elif isinstance(frame, ResumeFrame) and frame.next_seq:
+            if self._shared.config.profile is ProfilePolicy.BASIC:
+                self._drop(FrameCause.NOT_DECISIVE)
+                return
+            self._reject(FrameCause.RESUME_ON_BASIC, f"resume {frame.next_seq}")
+            self.end(ResetReason.PROTOCOL_ERROR)
+        elif isinstance(frame, HandshakeFrame):
+            self._reject(FrameCause.HANDSHAKE_UNSUPPORTED, "on a stream that is open")
+        else:
+            self._drop(FrameCause.NOT_ON_BASIC)
+
+    def _on_basic_data(self, frame: DataFrame) -> None:
         """A message of a basic peer."""
         any_first = self._shared.config.profile is ProfilePolicy.BASIC
         cause = self.receiver.take_basic(frame, any_first=any_first)
         if cause is None:
             self._deliver([frame.payload])
             return
-        self._shared.counters.dropped[cause] += 1
-        if cause is not FrameCause.DUPLICATE:
-            self.reject(cause, f"seq {frame.seq}")
+        if cause is FrameCause.DUPLICATE:
+            self._drop(cause)
+        else:
+            self._reject(cause, f"seq {frame.seq}")
         reason = _BASIC_VIOLATIONS.get(cause)
         if reason is not None:
             self.end(reason)

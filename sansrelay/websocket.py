@@ -121,6 +121,7 @@ class WebSocketLink:
         self._exchange: HttpClientConnection | None = None
         self._accept_token = ""
         self._state = WebSocketState.OPEN
+        self._was_open = True
         self._max_message_size = max_message_size
         self._partial = bytearray()
         self._messages: list[bytes] = []
@@ -173,12 +174,18 @@ class WebSocketLink:
         link._exchange = exchange
         link._accept_token = generate_accept_token(key).decode()
         link._state = WebSocketState.CONNECTING
+        link._was_open = False
         return link
 
     @property
     def state(self) -> WebSocketState:
         """Where the link is in its life."""
         return self._state
+
+    @property
+    def was_open(self) -> bool:
+        """Whether the opening handshake came about, whatever has become of the link since."""
+        return self._was_open
 
     @property
     def should_close_transport(self) -> bool:
@@ -323,6 +330,7 @@ class WebSocketLink:
             if fault is None:
                 self._exchange = None
                 self._state = WebSocketState.OPEN
+                self._was_open = True
             else:
                 self._fail_handshake(WebSocketCause.BAD_HANDSHAKE, fault)
         elif response is not None:

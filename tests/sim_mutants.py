@@ -40,6 +40,7 @@ _RENDEZVOUS = "sansrelay/rendezvous.py"
 _ROUTES = "sansrelay/routes.py"
 _SENDER = "sansrelay/sender.py"
 _STREAM = "sansrelay/stream.py"
+_UNKNOWN = "sansrelay/unknown.py"
 
 MUTANTS: tuple[Mutant, ...] = (
     # -- acks
@@ -213,8 +214,8 @@ MUTANTS: tuple[Mutant, ...] = (
         name="rto-says-nothing",
         rule="When the retransmission timer fires, the sender asks.",
         path=_OUTGOING,
-        old="            return\n        if self._liveness.heartbeat_unanswered or",
-        new="            return\n        return\n        if self._liveness.heartbeat_unanswered or",
+        old="            return\n        self.rtt.back_off()\n",
+        new="            return\n        return\n",
         kind="pair",
         seeds=25,
     ),
@@ -299,7 +300,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="forgotten-peer-welcome",
         rule="A resume that knows us though we don't know it is answered with `unknown_stream`.",
-        path=_CONNECTION,
+        path=_UNKNOWN,
         old="case ResumeFrame() if silent and frame.next_seq == 1 and not frame.peer_incarnation:",
         new="case ResumeFrame() if frame.next_seq:",
         kind="pair",
@@ -395,7 +396,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="reset-answered",
         rule="A reset is never answered.",
-        path=_CONNECTION,
+        path=_UNKNOWN,
         old="            self._ended.settle(stream_id)\n"
         "            self._drop_pending(stream_id)\n",
         new="            self._answer_unknown(stream_id, now)\n",
@@ -546,17 +547,18 @@ MUTANTS: tuple[Mutant, ...] = (
         name="heartbeat-unanswered",
         rule="A heartbeat is answered at once.",
         path=_STREAM,
-        old="        self._ack_now(AckCause.HEARTBEAT)\n",
-        new="        return\n",
+        old="            self._ack_now(AckCause.HEARTBEAT)\n",
+        new="            return\n",
         kind="pair",
         seeds=25,
     ),
     Mutant(
         name="acks-answered",
         rule="An ack is never acknowledged.",
-        path=_CONNECTION,
-        old="        elif isinstance(frame, HeartbeatFrame):\n            stream.on_heartbeat()\n",
-        new="        else:\n            stream.on_heartbeat()\n",
+        path=_STREAM,
+        old="        elif isinstance(frame, HeartbeatFrame):\n"
+        "            self._ack_now(AckCause.HEARTBEAT)\n",
+        new="        else:\n            self._ack_now(AckCause.HEARTBEAT)\n",
         kind="pair",
         seeds=25,
     ),
@@ -565,9 +567,8 @@ MUTANTS: tuple[Mutant, ...] = (
         rule="When the retransmission timer fires, nothing is sent again before an answer.",
         path=_OUTGOING,
         old="        if self._liveness.heartbeat_unanswered or not self.sender.all_reported():\n"
-        "            self.rtt.back_off()\n            self.ask()\n",
+        "            self.ask()\n",
         new="        if self._liveness.heartbeat_unanswered or not self.sender.all_reported():\n"
-        "            self.rtt.back_off()\n"
         "            self.sender.missing_since(self.sender.transmissions)\n"
         "            self._shared.scheduler.want_data(self)\n",
         kind="pair",
@@ -577,8 +578,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="lost-opening-ends-stream",
         rule="`unknown_stream` does not end a stream that is still opening.",
-        path=_CONNECTION,
-        old="if stream.profile is Profile.UNKNOWN and frame.reason == ResetReason.UNKNOWN_STREAM:",
+        path=_STREAM,
+        old="if self.profile is Profile.UNKNOWN and frame.reason == ResetReason.UNKNOWN_STREAM:",
         new="if False:",
         kind="pair",
         seeds=200,
@@ -608,9 +609,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="unconfirmed-unbounded",
         rule="`unconfirmed_buffer_size` bounds what is held before the confirmation.",
-        path=_STREAM,
-        old="if budget.used + size > budget.limit:",
-        new="if False:",
+        path=_RECEIVER,
+        old="if not self._unconfirmed.take(size):",
+        new="if not self._unconfirmed.take(size) and self._unconfirmed._add(size):",
         kind="pair",
         seeds=50,
     ),
@@ -618,8 +619,9 @@ MUTANTS: tuple[Mutant, ...] = (
         name="pending-unbounded",
         rule="The same limit bounds data whose opening has not come.",
         path=_PENDING,
-        old=" or budget.used + size > budget.limit:",
-        new=":",
+        old="if not self._share.take(len(frame.payload) + SEGMENT_OVERHEAD):",
+        new="size = len(frame.payload) + SEGMENT_OVERHEAD\n"
+        "        if not self._share.take(size) and self._share._add(size):",
         kind="pair",
         seeds=200,
     ),
@@ -645,8 +647,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="one-incarnation-for-all",
         rule="Each accepted stream has an incarnation of its own.",
-        path=_CONNECTION,
-        old="(self._incarnation + self._accepted - 1) % (_INCARNATIONS - 1) + 1",
+        path=_UNKNOWN,
+        old="(self._incarnation + self.accepted - 1) % (INCARNATIONS - 1) + 1",
         new="self._incarnation",
         kind="pair",
         seeds=2000,
@@ -793,19 +795,19 @@ MUTANTS: tuple[Mutant, ...] = (
         "            self._lose_executor(old, now)\n"
         "            old.superseded = True\n"
         "            self._events.append(LinkSuperseded(link=old.link_id))\n"
-        "        elif self._is_full():\n"
+        "        elif self._links.is_full:\n"
         "            return LinkRefusal.TOO_MANY_LINKS\n"
         "        executor = self._table.find_or_add(executor_id)\n"
-        "        executor.link = self._add_link(link, executor, None)\n",
+        "        executor.link = self._links.add(link, executor, None)\n",
         new="        queued = [] if old is None else old.queue.take(10**9)\n"
         "        if old is not None:\n"
         "            self._lose_executor(old, now)\n"
         "            old.superseded = True\n"
         "            self._events.append(LinkSuperseded(link=old.link_id))\n"
-        "        elif self._is_full():\n"
+        "        elif self._links.is_full:\n"
         "            return LinkRefusal.TOO_MANY_LINKS\n"
         "        executor = self._table.find_or_add(executor_id)\n"
-        "        executor.link = self._add_link(link, executor, None)\n"
+        "        executor.link = self._links.add(link, executor, None)\n"
         "        for frame in queued:\n"
         '            executor.link.queue.put("queued", frame)\n'
         "            self._with_output[link] = None\n",

@@ -30,7 +30,9 @@ OPT_IN = frozenset(
     for name in ("websocket", "http", "http_server", "registry", "network", "noise")
 )
 """Modules that users import by name, and that stand on libraries of their own."""
-OUTSIDE = frozenset({"sansrelay.testing.soak", "sansrelay.testing.asyncio"})
+OUTSIDE = frozenset(
+    {"sansrelay.testing.soak", "sansrelay.testing.asyncio", "sansrelay.testing.trio"}
+)
 """Tools that promise nothing."""
 LIBRARIES = frozenset({"h11", "wsproto", "cryptography"})
 

@@ -23,8 +23,13 @@ CONFIG = RelayConfig(
 )
 
 
-def make(config: RelayConfig = CONFIG, *, budget: Budget | None = None) -> Receiver:
-    return Receiver(config, budget or Budget(PLENTY))
+def make(
+    config: RelayConfig = CONFIG,
+    *,
+    budget: Budget | None = None,
+    unconfirmed: Budget | None = None,
+) -> Receiver:
+    return Receiver(config, budget or Budget(PLENTY), unconfirmed or Budget(PLENTY))
 
 
 def segment(seq: int, payload: bytes = b"m", *, index: int = 0, count: int = 1) -> DataFrame:
@@ -47,7 +52,8 @@ def take(receiver: Receiver, *frames: DataFrame, hold: bool = False) -> list[byt
     """Take frames that are all fine; returns the messages they complete."""
     ready: list[bytes] = []
     for frame in frames:
-        assert receiver.take(frame, ready, hold=hold) is None
+        cause = receiver.hold(frame) if hold else receiver.take(frame, ready)
+        assert cause is None
     return ready
 
 
@@ -55,7 +61,7 @@ def refusal(receiver: Receiver, frame: DataFrame, *, hold: bool = False) -> Fram
     """Why a frame is not taken. Nothing may change by it."""
     before = (receiver.ack, receiver.ack_bits(), receiver.next_seq, receiver.held_bytes)
     ready: list[bytes] = []
-    cause = receiver.take(frame, ready, hold=hold)
+    cause = receiver.hold(frame) if hold else receiver.take(frame, ready)
     assert cause is not None
     assert ready == []
     assert (receiver.ack, receiver.ack_bits(), receiver.next_seq, receiver.held_bytes) == before
@@ -460,6 +466,23 @@ def test_holding_is_bounded_by_the_window_and_the_budget() -> None:
     assert refusal(receiver, segment(1, b"m" * 11), hold=True) is FrameCause.BUFFER_FULL
 
 
+def test_what_is_held_counts_in_a_budget_of_its_own_until_it_is_released() -> None:
+    unconfirmed = Budget(2 * ONE + 20)
+    one, other = make(unconfirmed=unconfirmed), make(unconfirmed=unconfirmed)
+    take(one, segment(1, b"a" * 10), hold=True)
+    assert refusal(one, segment(1, b"a"), hold=True) is FrameCause.DUPLICATE
+    assert refusal(other, segment(1, b"b" * 11), hold=True) is FrameCause.BUFFER_FULL
+    take(other, segment(1, b"b" * 10), hold=True)
+    assert unconfirmed.used == 2 * ONE + 20
+    assert one.release([]) is None
+    assert unconfirmed.used == ONE + 10
+    take(one, segment(2, b"a" * 10))
+    assert unconfirmed.used == ONE + 10
+    other.discard()
+    one.discard()
+    assert unconfirmed.used == 0
+
+
 # -- basic profile
 
 
@@ -640,7 +663,7 @@ def test_against_the_model(seed: int) -> None:
     )
     messages = [rng.randbytes(rng.choice([1, 5, 10, 11, 25, 90])) for _ in range(25)]
     budget = Budget(rng.choice([100, 2000, 10_000]))
-    receiver, model = Receiver(config, budget), Model(config, messages)
+    receiver, model = make(config, budget=budget), Model(config, messages)
     delivered: list[bytes] = []
     acks = [0]
     reach = rng.choice([4, 50])

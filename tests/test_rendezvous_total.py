@@ -198,7 +198,7 @@ def test_a_refused_link_leaves_nothing_behind() -> None:
         net.harness(100 + number, executor_id=f"id {number}")
     net.close(HARNESS)
     assert net.r._table._executors == {}
-    assert net.r._links_of == {}
+    assert net.r._links._links_of == {}
 
 
 @pytest.mark.parametrize(

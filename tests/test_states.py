@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 import sansrelay.connection
+import sansrelay.unknown
 import wirekit
 from sansrelay import EndedBy, Profile, ProfilePolicy, RelayConfig, Role, StreamState
 from sansrelay.cells import NO_SUCH_PAIR
@@ -83,7 +84,8 @@ class Watched(Stream):
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """All streams that are made from here on are watched."""
-    monkeypatch.setattr(sansrelay.connection, "Stream", Watched)
+    for module in (sansrelay.connection, sansrelay.unknown):
+        monkeypatch.setattr(module, "Stream", Watched)
     seen.clear()
     pairs.clear()
 

@@ -214,11 +214,11 @@ class Crossing:
         for cause in stats.dropped:
             assert isinstance(cause, (DropCause, FrameCause))
         assert stats.ended_routes <= config.max_ended_routes
-        queues = [link.queue for link in self.machine._links.values()]
+        queues = [link.queue for link in self.machine._links._open.values()]
         reserve_used = sum(queue._reserve_used for queue in queues)
         assert stats.bytes_queued == sum(queue.size for queue in queues) - reserve_used
         assert 0 <= stats.bytes_queued <= config.total_queue_size
-        for link in self.machine._links.values():
+        for link in self.machine._links._open.values():
             assert 0 <= link.queue.size <= config.link_queue_size + config.reset_queue_size
 
     # -- for the bound on memory
@@ -226,7 +226,7 @@ class Crossing:
     @property
     def live_streams(self) -> int:
         """Routes, links, and streams with something queued."""
-        links = self.machine._links.values()
+        links = self.machine._links._open.values()
         return len(self._routes) + len(links) + sum(len(link.queue._streams) for link in links)
 
     @property

@@ -10,6 +10,7 @@ from typing import Final
 from fuzz.refusals import refusal
 from sansrelay import (
     ConnectionStats,
+    DataAcknowledged,
     DataReceived,
     Event,
     FrameCause,
@@ -144,6 +145,7 @@ class Watched:
         taken = self._takes(lambda: self.conn.consume(stream_id, messages))
         if taken and stream_id in self.unconsumed:
             self.unconsumed[stream_id] -= messages
+            self.consumed(stream_id, messages)
         return self.settle()
 
     def end(self, stream_id: str, reason: str, *, at_once: bool) -> list[bytes]:
@@ -228,6 +230,9 @@ class Watched:
             assert 0 < len(event.data) <= self.config.max_message_size
             self._received_total += 1
             self.received(event.stream_id, event.data)
+        elif isinstance(event, DataAcknowledged):
+            assert event.stream_id in self.live, "an acknowledgement outside the life of its stream"
+            self.acknowledged(event)
         elif isinstance(event, StreamReset):
             assert event.stream_id in self.live, "an end outside the life of its stream"
             assert event.reason
@@ -245,8 +250,15 @@ class Watched:
             return  # its end is the next event
         if self.reading and not self.unconsumed.get(stream_id):
             self.conn.consume(stream_id, 1)
+            self.consumed(stream_id, 1)
         else:
             self.unconsumed[stream_id] = self.unconsumed.get(stream_id, 0) + 1
+
+    def consumed(self, stream_id: str, messages: int) -> None:
+        """Messages were taken over."""
+
+    def acknowledged(self, event: DataAcknowledged) -> None:
+        """The peer has taken messages over."""
 
     def ended(self, event: StreamReset) -> None:
         """A stream is over."""
@@ -260,7 +272,7 @@ class Watched:
         most = config.receive_buffer_size + config.max_message_size + SEGMENT_OVERHEAD
         assert 0 <= conn._budget.used <= most
         assert conn._budget.used == sum(stream.receiver.held_bytes for stream in streams)
-        assert 0 <= conn._shared.early_budget.used <= config.unconfirmed_buffer_size
+        assert 0 <= conn._shared.unconfirmed_budget.used <= config.unconfirmed_buffer_size
         assert 0 <= stats.bytes_held <= most + config.unconfirmed_buffer_size
         assert len(conn._pending._held) <= config.max_pending_streams
         assert len(conn._ended._owed) <= 2 * config.max_ended_streams

@@ -7,7 +7,7 @@ private attributes are gathered here.
 from collections import Counter
 
 from ...config import SEGMENT_OVERHEAD
-from ...connection import RelayConnection
+from ...connection import RelayConnection, Role
 from ...errors import FrameCause
 from ...states import Profile
 from .records import HubView, PeerView
@@ -28,11 +28,12 @@ def peer_excess(peer: PeerView) -> str | None:
     pending = conn._pending.size
     # One stream at a time may go beyond by the rest of one message.
     held = config.receive_buffer_size + config.max_message_size + SEGMENT_OVERHEAD
-    ever = max(len(peer.ends), conn._accepted)  # some end before their application hears of them
+    # Some end before their application hears of them.
+    ever = max(len(peer.ends), conn._unknown.accepted)
     sizes = [
         ("bytes_held", stats.bytes_held - pending, held),
-        ("bytes unconfirmed", conn._shared.early_budget.used, config.unconfirmed_buffer_size),
-        ("bytes pending", pending, conn._shared.early_budget.used),
+        ("bytes unconfirmed", conn._shared.unconfirmed_budget.used, config.unconfirmed_buffer_size),
+        ("bytes pending", pending, conn._shared.unconfirmed_budget.used),
         ("streams", stats.streams_live, config.max_streams),
         ("ended streams", stats.streams_ended_remembered, config.max_ended_streams),
         ("resets owed", len(conn._ended._owed), 2 * config.max_ended_streams),
@@ -74,10 +75,22 @@ def hub_excess(hub: HubView, now: float) -> str | None:
         ("routes", stats.routes, config.max_routes),
         ("ended routes", stats.ended_routes, config.max_ended_routes),
         ("links", stats.executor_links + stats.harness_links, config.max_links),
+        ("bytes queued", stats.bytes_queued, config.total_queue_size),
+    ]
+    harnesses = [peer for peer in hub.diallers.values() if peer.role is Role.HARNESS]
+    of_principal = Counter(peer.principal for peer in harnesses)
+    of_executor = Counter(peer.executor_id for peer in harnesses)
+    sizes += [
+        (f"links of {principal}", count, config.max_links_per_principal)
+        for principal, count in of_principal.items()
+    ]
+    sizes += [
+        (f"links to {executor_id}", count, config.max_harness_links)
+        for executor_id, count in of_executor.items()
     ]
     sizes += [
         (f"queue of link {number}", link.queue.size, queue)
-        for number, link in hub.machine._links.items()
+        for number, link in hub.machine._links._open.items()
     ]
     return _first_excess(sizes)
 

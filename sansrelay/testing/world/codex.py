@@ -4,6 +4,8 @@ They are not stand-ins for anything of ours. They number frames from 0, acknowle
 every data frame they get, in whatever order and however often, and lose all streams with the link.
 """
 
+from abc import abstractmethod
+
 from ...codec import decode_frame, encode_frame
 from ...config import RelayConfig
 from ...connection import Role
@@ -65,8 +67,9 @@ class BasicPeer(Peer):
     def settle(self) -> None:
         """Nothing ever waits here."""
 
+    @abstractmethod
     def _end_for(self, stream_id: str) -> StreamEnd | None:
-        raise NotImplementedError
+        """The end that runs a frame, if any does."""
 
     def _run(self, frame: DataFrame) -> None:
         if frame.segment_index != 0 or frame.segment_count != 1:

@@ -13,6 +13,9 @@ from .dice import Dice
 
 __all__ = ["Limits", "draw_conditions", "draw_limits", "draw_rendezvous"]
 
+_ROOMY = 64 * 1024 * 1024
+"""Bytes of a queue that is never full."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -98,14 +101,25 @@ def draw_rendezvous(dice: Dice, *, basic: bool) -> RendezvousConfig:
     pick = dice.pick
     relay = RelayConfig(max_frame_size=2048, max_message_size=600, segment_size=600)
     stream_queue = pick([400, 4000, 4 * 1024 * 1024])
+    max_routes, principal_links = (
+        pick([(4, 1000), (100_000, 1)]) if dice.chance(0.3) else (100_000, 1000)
+    )
+    max_ended_routes = pick([1, 10, 16_384])
+    ended_route_ttl = pick([2.0, 60.0, 600.0])
+    resets_per_second = 100.0 if basic else pick([1.0, 100.0])
+    queues = [(4000, _ROOMY), (4000, 4000), (_ROOMY, _ROOMY), (_ROOMY, _ROOMY)]
+    link_queue, total_queue = pick(queues)
+    link_queue = max(stream_queue, link_queue)
     return RendezvousConfig(
         relay=relay,
-        max_routes=pick([4, 100_000]) if dice.chance(0.3) else 100_000,
-        max_ended_routes=pick([1, 10, 16_384]),
-        ended_route_ttl=pick([2.0, 60.0, 600.0]),
-        resets_per_second=100.0 if basic else pick([1.0, 100.0]),
+        max_links_per_principal=principal_links,
+        max_routes=max_routes,
+        max_ended_routes=max_ended_routes,
+        ended_route_ttl=ended_route_ttl,
+        resets_per_second=resets_per_second,
         stream_queue_size=stream_queue,
-        link_queue_size=max(stream_queue, pick([4000, 64 * 1024 * 1024])),
+        link_queue_size=link_queue,
+        total_queue_size=max(link_queue, total_queue),
         reset_queue_size=1024 * 1024 if basic else pick([1500, 1024 * 1024]),
         executor_grace=pick([10.0, 60.0, 300.0]),
         harness_grace=pick([5.0, 30.0, 120.0]),

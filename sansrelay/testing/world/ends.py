@@ -4,8 +4,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from ...connection import Role
 from ...errors import Outcome, ResetReason
 from ...events import MessageId, StreamReset
+from ...frames import DataFrame, Frame
 from ...states import Profile
 
 __all__ = ["EndFacts", "Hook", "MessageHook", "StreamEnd"]
@@ -20,6 +22,7 @@ class Owner(Protocol):
     """What a stream's end needs of the peer that has it."""
 
     name: str
+    role: Role
     life: int
 
     def push(self, end: "StreamEnd") -> None:
@@ -196,6 +199,16 @@ class StreamEnd:
     def live(self) -> bool:
         """Whether its process lives and the stream has not ended here."""
         return self.ended is None and not self.gone
+
+    def disowns(self, frame: Frame) -> bool:
+        """Whether a frame is data that this end has to drop: it acknowledges nothing, and the
+        executor has acknowledged messages before."""
+        return (
+            isinstance(frame, DataFrame)
+            and self._owner.role is Role.HARNESS
+            and self.acknowledged > 0
+            and not (frame.ack or frame.ack_bits)
+        )
 
     def send(self, data: bytes) -> MessageId:
         """Send one message, or keep it until there is room. Returns its id.

@@ -8,11 +8,12 @@ from ...config import RelayConfig
 from ...connection import Role
 from ...errors import ResetReason
 from ...frames import Frame, InvalidFrame, ResetFrame, ResumeFrame
-from ...rendezvous import RouteEnded, RouteEndedBy, RouteOpened
+from ...rendezvous import LinkRefusal, RouteEnded, RouteEndedBy, RouteOpened
 from .bounds import hub_excess
 from .lanes import Link
+from .passage import Dialler
 from .promises import Promise, PromiseBroken
-from .reasons import false_reset_of_hub, false_route_end
+from .reasons import false_refusal, false_reset_of_hub, false_route_end
 from .records import HubView, StreamRecord
 from .stage import Stage
 from .trace import describe
@@ -106,13 +107,19 @@ class HubOracle:
             )
         record.hub_reasons[frame.reason] = None
 
+    def link_refused(self, hub: HubView, peer: Dialler, refusal: LinkRefusal) -> None:
+        """A rendezvous has not taken a peer's link."""
+        false = false_refusal(hub, peer, refusal)
+        if false is not None:
+            self.broken(Promise.REASON, f"{hub.name} refuses {peer.name}: {refusal.name}: {false}")
+
     def route_opened(self, hub: HubView, event: RouteOpened) -> None:
         """A rendezvous has made a route."""
         facts, config, stream_id = hub.facts, hub.config, event.stream_id
         facts.route_opened[stream_id] = self.stage.now
         if stream_id in self.streams:
             self.streams[stream_id].routes += 1
-        ended, number = facts.ended_at.get(stream_id, (float("-inf"), 0))
+        ended, number = facts.ended_at.get((event.executor_id, stream_id), (float("-inf"), 0))
         remembered = facts.ends - number < config.max_ended_routes
         if self.stage.now < ended + config.ended_route_ttl and remembered:
             self.broken(Promise.AT_MOST_ONCE, f"{hub.name} revives {stream_id}, ended at {ended}")
@@ -126,7 +133,8 @@ class HubOracle:
         facts.ends += 1
         # What an executor says that knows nothing of the stream is not final.
         if event.by is not RouteEndedBy.EXECUTOR or event.reason != ResetReason.UNKNOWN_STREAM:
-            facts.ended_at[event.stream_id] = (self.stage.now, facts.ends)
+            key = event.executor_id, event.stream_id
+            facts.ended_at[key] = self.stage.now, facts.ends
         self.stage.note(hub.name, f"{event.stream_id}: route ended, {event.reason!r}")
         if record is None or event.by is not RouteEndedBy.RENDEZVOUS:
             return

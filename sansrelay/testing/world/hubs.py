@@ -8,7 +8,6 @@ from ...rendezvous import (
     Rendezvous,
     RendezvousConfig,
     RouteEnded,
-    RouteOpened,
 )
 from .lanes import Link
 from .oracle import Oracle
@@ -46,6 +45,8 @@ class RendezvousProcess:
         self.links: dict[int, Link] = {}
         self.facts = HubFacts()
         self.passage = Passage(name, oracle)
+        self.diallers: dict[int, Dialler] = {}
+        """Who has the links that are open and not superseded."""
         self._executors: dict[str, Link] = {}
         self._starved: dict[int, None] = {}
         self._armed: float | None = None
@@ -56,6 +57,7 @@ class RendezvousProcess:
         self.stage.note(self.name, "is killed")
         links = list(self.links.values())
         self.links.clear()
+        self._starved.clear()
         for link in links:
             link.hub_open = False
         return links
@@ -78,8 +80,10 @@ class RendezvousProcess:
             )
         if refused is not None:
             self.stage.note(self.name, f"refuses {peer.name}: {refused.name}")
+            self.oracle.link_refused(self, peer, refused)
             return False
         self.links[link.number] = link
+        self.diallers[link.number] = peer
         self._hear()
         self.passage.opened(link, peer)
         self.settle()
@@ -87,8 +91,8 @@ class RendezvousProcess:
 
     def link_lost(self, link: Link) -> None:
         """A link is known to be gone."""
-        if self.links.pop(link.number, None) is None:
-            return
+        del self.links[link.number]
+        self.diallers.pop(link.number, None)
         self._starved.pop(link.number, None)
         now = self.stage.now
         self.stage.note(self.name, f"link {link.number} of {link.peer.name} is gone")
@@ -107,8 +111,6 @@ class RendezvousProcess:
 
     def receive(self, link: Link, frames: list[bytes]) -> None:
         """Frames have arrived on a link."""
-        if link.number not in self.links:
-            return
         now = self.stage.now
         for frame in frames:
             if self.passage.arrived(link, frame):
@@ -125,8 +127,6 @@ class RendezvousProcess:
 
     def settle(self) -> None:
         """Drain the machine: events, frames, next timeout."""
-        if not self.alive:
-            return
         machine = self.machine
         self._hear()
         for number in machine.links_with_output():
@@ -143,7 +143,7 @@ class RendezvousProcess:
             elif isinstance(event, RouteEnded):
                 self.passage.route_ended(event)
                 self.oracle.route_ended(self, event)
-            elif isinstance(event, RouteOpened):
+            else:
                 self.passage.route_opened(event)
                 self.oracle.route_opened(self, event)
 
@@ -161,6 +161,7 @@ class RendezvousProcess:
     def _superseded(self, link: Link) -> None:
         # The owner of the machine closes the link, which takes a while: until then frames come in.
         # Its peer learns of it a moment later.
+        del self.diallers[link.number]
         link.down.cut(None, 0.0)
         dice = self.stage.dice
         self.stage.after(dice.scaled(0.01, 1.0) if dice.chance(0.5) else 0.0, self._close, link)

@@ -203,8 +203,7 @@ class Lane:
             batch.append(frame)
         if flight:
             self._wait_for(flight[0][0])
-        if batch:
-            self._deliver(batch)
+        self._deliver(batch)
         if self.starved and self._size < self._capacity and not self.broken:
             self.starved = False
             self.drained()

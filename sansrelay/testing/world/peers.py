@@ -1,5 +1,6 @@
 """The processes that hold links: a base that dials, and the peers that run `RelayConnection`."""
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 from ...config import RelayConfig
@@ -33,7 +34,7 @@ class Network(Protocol):
         ...
 
 
-class Peer:
+class Peer(ABC):
     """A process that dials: it may crash and start again, without its state."""
 
     role: Role
@@ -58,7 +59,6 @@ class Peer:
         self.wants_link = True
         """Whether it dials when it has no link."""
         self.retired = False
-        self._dialling = False
 
     @property
     def machine(self) -> RelayConnection | None:
@@ -81,8 +81,6 @@ class Peer:
 
     def crash(self) -> Link | None:
         """Die, without a word to anyone. Returns the link that it had: its hub still has it."""
-        if not self.alive:
-            return None
         self.stage.note(self.name, "crashes")
         self.oracle.life_ended(self)
         self.life += 1
@@ -92,14 +90,14 @@ class Peer:
             link.peer_open = False  # what it has sent still arrives
         return link
 
+    @abstractmethod
     def _born(self) -> None:
-        raise NotImplementedError
+        """A life begins."""
 
     # -- links
 
     def dial(self) -> None:
         """Open a link, now; if that fails, try again later."""
-        self._dialling = False
         if not self.alive or self.link is not None or not self.wants_link:
             return
         link = self.network.connect(self)
@@ -111,36 +109,34 @@ class Peer:
         self._link_opened()
 
     def _dial_later(self) -> None:
-        if not self._dialling:
-            self._dialling = True
-            self.stage.after(self.network.redial_delay(), self.dial)
+        self.stage.after(self.network.redial_delay(), self.dial)
 
     def link_lost(self, link: Link) -> None:
         """The peer has learnt that a link is gone."""
-        if link is not self.link:
-            return
         self.link = None
         self.stage.note(self.name, f"link {link.number} is gone")
         self._link_closed()
         self._dial_later()
 
+    @abstractmethod
     def _link_opened(self) -> None:
-        raise NotImplementedError
+        """There is a link."""
 
+    @abstractmethod
     def _link_closed(self) -> None:
-        raise NotImplementedError
+        """There is none any more."""
 
+    @abstractmethod
     def receive(self, link: Link, frames: list[bytes]) -> None:
         """Frames have arrived on a link."""
-        raise NotImplementedError
 
     def lane_drained(self) -> None:
         """The link takes frames again."""
         self.settle()
 
+    @abstractmethod
     def settle(self) -> None:
         """Send what there is to send."""
-        raise NotImplementedError
 
 
 class RelayPeer(Peer):
@@ -269,8 +265,9 @@ class RelayPeer(Peer):
         elif isinstance(event, StreamOpened):
             self._opened(event)
 
+    @abstractmethod
     def _opened(self, event: StreamOpened) -> None:
-        raise NotImplementedError
+        """A stream is open, and it is known what its peer can do."""
 
     def _received(self, end: StreamEnd, data: bytes) -> None:
         end.received.append(data)

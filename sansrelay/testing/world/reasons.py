@@ -4,18 +4,21 @@ A machine may end a stream only for what has really happened. Each function says
 what was said, or None.
 """
 
+from ...connection import Role
 from ...errors import ResetReason
 from ...events import EndedBy
 from ...frames import AckFrame, DataFrame, Frame, HeartbeatFrame, ResumeFrame
-from ...rendezvous import RouteEnded
+from ...rendezvous import LinkRefusal, RouteEnded
 from ...states import Profile
 from .ends import StreamEnd
 from .gaps import stale_unknown_stream
+from .passage import Dialler
 from .records import HubView, Life, PeerView, StreamRecord
 
 __all__ = [
     "false_offer_reset",
     "false_reason",
+    "false_refusal",
     "false_reset_of_hub",
     "false_route_end",
     "is_answer",
@@ -89,8 +92,8 @@ def _false_verdict(
             if is_opener or not (earlier or _executors_since(record, lives) > 1):
                 return "the opener knows no other acceptor"
         case ResetReason.LINK_LOST:
-            if record.established:
-                return "both ends are reliable"
+            if end.profile is Profile.RELIABLE:
+                return "the peer is reliable"
         case ResetReason.GAP:
             if end.profile is not Profile.BASIC or not record.spoiled:
                 return "nothing was lost"
@@ -153,6 +156,8 @@ def false_offer_reset(record: StreamRecord, peer: PeerView, reason: str, now: fl
 def is_answer(end: StreamEnd, frame: Frame) -> bool:
     """Whether a frame shows that the peer lives. A resume may be a stale copy."""
     facts = end.facts
+    if end.disowns(frame):
+        return False
     if isinstance(frame, DataFrame):
         facts.highest_in = max(facts.highest_in, frame.seq)
         return True
@@ -166,7 +171,7 @@ def _executors_since(record: StreamRecord, lives: list[Life]) -> int:
     """Lives of processes under the stream's executor id, since the stream was opened."""
     return sum(
         life.executor_id == record.executor_id
-        and life.role.value == "executor"
+        and life.role is Role.EXECUTOR
         and (life.ended is None or life.ended >= record.opened_at)
         for life in lives
     )
@@ -223,14 +228,24 @@ def false_reset_of_hub(record: StreamRecord, hub: HubView, reason: str, now: flo
     return None
 
 
+def false_refusal(hub: HubView, peer: Dialler, refusal: LinkRefusal) -> str | None:
+    """Judge a rendezvous that did not take a link."""
+    config = hub.config
+    harnesses = [other for other in hub.diallers.values() if other.role is Role.HARNESS]
+    if refusal is LinkRefusal.TOO_MANY_LINKS:
+        count, limit = len(hub.diallers), config.max_links
+    elif refusal is LinkRefusal.TOO_MANY_HARNESS_LINKS:
+        count = sum(other.executor_id == peer.executor_id for other in harnesses)
+        limit = config.max_harness_links
+    else:
+        count = sum(other.principal == peer.principal for other in harnesses)
+        limit = config.max_links_per_principal
+    return None if count >= limit else f"{count} links are open, and {limit} may be"
+
+
 def _false_absence(record: StreamRecord, hub: HubView, now: float) -> str | None:
     """The executor must have been away at some moment since the stream was opened."""
-    facts = hub.facts
-    executor_id = record.executor_id
-    attached = facts.attached_at.get(executor_id)
-    lost = facts.executor_lost.get(executor_id)
+    attached = hub.facts.attached_at.get(record.executor_id)
     if attached is None or attached >= record.opened_at:
-        return None
-    if lost and lost[-1] >= record.opened_at:
         return None
     return "the executor was there all the time"

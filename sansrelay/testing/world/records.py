@@ -9,6 +9,7 @@ from ...rendezvous import Rendezvous, RendezvousConfig
 from ...states import Profile
 from .ends import StreamEnd
 from .lanes import Link
+from .passage import Dialler
 
 __all__ = ["HubFacts", "HubView", "Life", "PeerView", "StreamRecord"]
 
@@ -37,6 +38,7 @@ class HubView(Protocol):
     name: str
     config: RendezvousConfig
     facts: "HubFacts"
+    diallers: dict[int, Dialler]
 
     @property
     def machine(self) -> Rendezvous:
@@ -96,8 +98,9 @@ class HubFacts:
         """The resets that came in: the one that ended a route may be repeated."""
         self.ends = 0
         """How many routes have ended."""
-        self.ended_at: dict[str, tuple[float, int]] = {}
-        """When a route that has to be remembered ended, and the how manieth it was."""
+        self.ended_at: dict[tuple[str, str], tuple[float, int]] = {}
+        """When a route that has to be remembered ended, and the how manieth it was; by executor id
+        and stream."""
         self.inside: Counter[bytes] = Counter()
         """Frames that came in and have not left."""
 
@@ -162,11 +165,6 @@ class StreamRecord:
         """Routes that were made for it, at all rendezvous together."""
         self.told: set[str] = set()
         """Reasons of its end that a rendezvous repeated."""
-
-    @property
-    def ends(self) -> list[StreamEnd]:
-        """All its ends."""
-        return [self.opener, *self.acceptors]
 
     def others(self, end: StreamEnd) -> list[StreamEnd]:
         """The ends that this end can be talking to."""

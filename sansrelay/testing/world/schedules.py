@@ -55,6 +55,8 @@ class Schedule:
         self.may_turn_basic = False
         """Whether a basic executor may take the place of another."""
         self._executors = 0
+        self._few_links = False
+        """Whether a principal may have one link alone: each harness is a principal of its own."""
         if kind is ScheduleKind.PAIR:
             self._build_pair()
         else:
@@ -77,7 +79,9 @@ class Schedule:
         self.may_turn_basic = some_basic or dice.chance(0.5)
         for number in range(dice.pick([1, 1, 2])):
             name = f"rendezvous{number or ''}"
-            self.world.add_rendezvous(name, config=draw_rendezvous(dice, basic=self.may_turn_basic))
+            config = draw_rendezvous(dice, basic=self.may_turn_basic)
+            self._few_links |= config.max_links_per_principal == 1
+            self.world.add_rendezvous(name, config=config)
             self.rendezvous.append(name)
         ids = [f"executor{number}" for number in range(dice.pick([1, 1, 2]))]
         for executor_id in ids:
@@ -122,7 +126,7 @@ class Schedule:
             harness = self.world.add_harness(
                 name,
                 executor=executor,
-                principal=self.dice.pick([name, name, "shared"]),
+                principal=self.dice.pick([name, name, name if self._few_links else "shared"]),
                 config=self.limits.harness,
             )
             self._vary(harness)
@@ -147,7 +151,7 @@ class Schedule:
             if self.rendezvous[1:]:
                 world.cut(peer)
         world.heal()
-        self._sessions(1)
+        self.sessions(1)
         world.run(max(1.0, self.workload.busy_until - world.now))
         world.finish(quiet=_QUIET if dice.chance(_QUIET_CHANCE) else 0.0)
         self.workload.check_effects()
@@ -155,16 +159,17 @@ class Schedule:
     def _plan(self, length: float) -> None:
         dice = self.dice
         world = self.world
-        self._sessions(2)
+        self.sessions(2)
         most = 4 if self.kind is ScheduleKind.PAIR else 8
         for _ in range(dice.whole(0, most)):
-            world.at(dice.random() * length, self._sessions, 1)
+            world.at(dice.random() * length, self.sessions, 1)
         enabled = [kind for kind in self._faults.kinds() if dice.chance(0.4)]
         if enabled:
             for _ in range(dice.whole(0, 3 * most)):
                 world.at(dice.random() * length, dice.pick(enabled))
 
-    def _sessions(self, most: int) -> None:
+    def sessions(self, most: int) -> None:
+        """Each harness opens some streams and sends on them."""
         for peer in self.world.peers:
             if isinstance(peer, Harness | BasicHarness):
                 for _ in range(self.dice.whole(1, most)):

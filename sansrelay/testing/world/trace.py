@@ -4,7 +4,6 @@ from ...frames import (
     AckFrame,
     DataFrame,
     Frame,
-    HandshakeFrame,
     HeartbeatFrame,
     InvalidFrame,
     ResetFrame,
@@ -31,8 +30,8 @@ def describe(frame: Frame | InvalidFrame) -> str:
             text = "ack"
         case HeartbeatFrame():
             text = "heartbeat"
-        case HandshakeFrame(payload=payload):
-            text = f"handshake, {len(payload)} bytes"
+        case _:
+            text = f"handshake, {len(frame.payload)} bytes"
     report = f", ack {frame.ack}" if frame.ack or frame.ack_bits else ""
     bits = f" bits {frame.ack_bits:x}" if frame.ack_bits else ""
     return f"{frame.stream_id}: {text}{report}{bits}"

@@ -36,7 +36,7 @@ def _may_report(peer: PeerView, end: StreamEnd) -> bool:
 def heard(end: StreamEnd, frame: Frame, peer: PeerView, now: float) -> None:
     """A frame is about to be handed to an end: note what it calls for."""
     facts = end.facts
-    if isinstance(frame, ResetFrame):
+    if isinstance(frame, ResetFrame) or end.disowns(frame):
         return
     facts.reports += 1
     match frame:
@@ -152,4 +152,8 @@ def drops_at_hub(hub: HubView) -> bool:
     return any(dropped.get(cause) for cause in _AT_LIMIT_OF_HUB)
 
 
-_AT_LIMIT_OF_HUB = (DropCause.STREAM_QUEUE_FULL, DropCause.LINK_QUEUE_FULL)
+_AT_LIMIT_OF_HUB = (
+    DropCause.STREAM_QUEUE_FULL,
+    DropCause.LINK_QUEUE_FULL,
+    DropCause.TOTAL_QUEUE_FULL,
+)

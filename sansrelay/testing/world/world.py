@@ -13,6 +13,7 @@ from .peers import Peer, RelayPeer
 from .population import Population
 from .promises import Promise
 from .strangers import Stranger
+from .waste import drops_at_peer
 
 __all__ = ["World"]
 
@@ -291,7 +292,21 @@ class World(Population):
             if end.live and end.profile is not Profile.BASIC
         )
         slowest = max((p.read_delay for p in self.peers if isinstance(p, RelayPeer)), default=0.0)
-        return max(patience, default=0.0) + max(grace, default=0.0) + 60.0 + waiting * slowest
+        pauses = waiting * slowest + self._round_trips() * 4 * self.conditions.delay
+        if any(drops_at_peer(peer) for peer in self.peers):
+            # Where a receiver has no room, each message may have to wait for a time-out.
+            pauses += waiting * max(peer.config.max_rto for peer in self.peers)
+        return max(patience, default=0.0) + max(grace, default=0.0) + 60.0 + pauses
+
+    def _round_trips(self) -> float:
+        """Windows full of segments that wait, if one stream at a time has room at the receiver."""
+        return sum(
+            len(message) / (peer.config.segment_size * peer.config.send_window_segments)
+            for peer in self.peers
+            for end in peer.ends.values()
+            if end.live and end.profile is not Profile.BASIC
+            for message in (*end.outbox, *end.sent[end.acknowledged :])
+        )
 
     def _wait(self, condition: Callable[[], bool], bound: float) -> bool:
         end = self.now + bound
