@@ -14,6 +14,7 @@ from .config import RelayConfig
 from .connection import RelayConnection, Role
 from .errors import ResetReason
 from .events import (
+    DataAcknowledged,
     DataReceived,
     Event,
     MessageId,
@@ -23,8 +24,9 @@ from .events import (
 )
 from .links import ConnectError, LinkStatus
 from .states import Profile
+from .stats import ConnectionStats
 
-__all__ = ["OnEvent", "Session", "Standing", "StreamCore"]
+__all__ = ["OnEvent", "RelayEnd", "Session", "Standing", "StreamCore", "StreamFace"]
 
 _BATCH_SIZE = 64 * 1024
 """Bytes of frames that are chosen at once. What comes later can still overtake the rest."""
@@ -46,7 +48,8 @@ class StreamCore:
     """A stream as the application sees it, short of the waiting.
 
     `notify` is called after every event, and after a local close or reset: set it to what wakes
-    the tasks that wait on this stream.
+    the tasks that wait on this stream. An acknowledgement, of which there are many and that few
+    wait for, calls `notify_settled` instead.
     """
 
     __slots__ = (
@@ -56,7 +59,9 @@ class StreamCore:
         "ended",
         "last_message_id",
         "notify",
+        "notify_settled",
         "profile",
+        "settled",
         "stream_id",
     )
 
@@ -69,7 +74,11 @@ class StreamCore:
         self.closed = False
         """Whether this side has closed or reset it."""
         self.last_message_id: MessageId = 0
+        self.settled: MessageId = 0
+        """The newest message that needs nothing more: acknowledged by a reliable peer, or given to
+        the link of a basic one."""
         self.notify: Callable[[], None] = _nobody
+        self.notify_settled: Callable[[], None] = _nobody
         self._inbox: deque[bytes] = deque()
         self._session = session
 
@@ -145,6 +154,13 @@ class StreamCore:
                 self._inbox.append(event.data)
             case StreamOpened():
                 self.profile = event.profile
+            case DataAcknowledged():
+                self.settled = event.message_id
+                self.notify_settled()
+                return
+            case SendCapacityAvailable() if self.profile is Profile.BASIC:
+                # A basic stream says so only when nothing is left in its buffer.
+                self.settled = self.last_message_id
             case StreamReset():
                 self.ended = event
         self.notify()
@@ -152,6 +168,47 @@ class StreamCore:
 
 def _nobody() -> None:
     """Nobody waits yet."""
+
+
+class StreamFace:
+    """What a stream shows on any loop: the base of the adapters' `RelayStream`."""
+
+    def __init__(self, core: StreamCore) -> None:
+        self._core = core
+
+    def __repr__(self) -> str:
+        return repr(self._core)
+
+    @property
+    def stream_id(self) -> str:
+        """The stream's id on the wire."""
+        return self._core.stream_id
+
+    @property
+    def profile(self) -> Profile | None:
+        """What the peer can do; None until that is known."""
+        return self._core.profile
+
+    @property
+    def ended(self) -> StreamReset | None:
+        """How the stream ended, None while it lives. It tells the outcome of each message."""
+        return self._core.ended
+
+    @property
+    def last_message_id(self) -> MessageId:
+        """The id of the newest message sent, 0 before the first; `ended.outcome` speaks of it.
+
+        Read directly after `send` returned, it is that of the message just sent.
+        """
+        return self._core.last_message_id
+
+    def reset(self, reason: str = ResetReason.CANCELLED) -> None:
+        """End the stream at once, for a reason that the peer is told. Does not wait.
+
+        Harmless on a stream that has ended. Raises `sansrelay.LocalProtocolError` (BAD_ARGUMENT)
+        for a reason that is blank or longer than `RelayConfig.max_reason_size`.
+        """
+        self._core.reset(reason)
 
 
 class Session:
@@ -275,7 +332,7 @@ class Session:
                     stream._take(event)
                 else:
                     self._accept(event)
-            case DataReceived() | SendCapacityAvailable():
+            case DataReceived() | DataAcknowledged() | SendCapacityAvailable():
                 self._streams[event.stream_id]._take(event)
             case StreamReset():
                 self._streams.pop(event.stream_id)._take(event)
@@ -291,3 +348,24 @@ class Session:
     def _adopt(self, stream_id: str) -> StreamCore:
         stream = self._streams[stream_id] = StreamCore(stream_id, self)
         return stream
+
+
+class RelayEnd:
+    """What an end of the relay tells about itself on any loop."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    @property
+    def link(self) -> LinkStatus:
+        """How it stands with the link."""
+        return self._session.status
+
+    @property
+    def failure(self) -> ConnectError | None:
+        """Why there will be no link any more; None as long as there is hope."""
+        return self._session.failure
+
+    def stats(self) -> ConnectionStats:
+        """The counters of the `RelayConnection`, as they are now."""
+        return self._session.conn.stats()

@@ -12,6 +12,8 @@ __all__ = [
     "CLOSE_TIMEOUT",
     "CONNECT_TIMEOUT",
     "LEAVE_TIMEOUT",
+    "SUPERSEDED",
+    "SUPERSEDED_CODE",
     "Backoff",
     "ConnectCause",
     "ConnectError",
@@ -33,6 +35,12 @@ LEAVE_TIMEOUT = 1.0
 CLOSE_TIMEOUT = 1.0
 """Seconds that closing a WebSocket in good order may take. After them it is closed by force."""
 
+SUPERSEDED_CODE = 4001
+"""Close code by which a rendezvous ends the link of an executor when another took over its id."""
+
+SUPERSEDED = "another process took over this executor's id: give each executor an id of its own"
+"""What that means, for the log."""
+
 
 class LinkStatus(Enum):
     """How it stands with the link."""
@@ -49,6 +57,7 @@ class ConnectCause(Enum):
     """Why no link came about."""
 
     BAD_URL = "the URL can't be used"
+    INSECURE = "the URL leads to another machine without TLS, and `insecure` does not allow that"
     UNKNOWN_HOST = "the host name has no address"
     REFUSED = "nothing listens there"
     UNREACHABLE = "the network does not lead there"
@@ -117,13 +126,24 @@ class Backoff:
 
     The n-th attempt in a row that brought nothing is followed by a pause of a random length up to
     `first` * 2**(n-1), and never more than `cap`. The count starts over once a frame of the peer
-    has come through. Raises `ValueError` for values that are not above 0.
+    has come through.
+
+    An executor whose id another process took over stays away for longer, or the two would take it
+    from each other for ever: after the n-th time for `superseded_first` * 2**(n-1), at most
+    `superseded_cap`, of which a random part up to a half is left out. That count starts over when
+    the last time is more than 3 * `superseded_cap` ago.
+
+    Raises `ValueError` for values that are not above 0.
     """
 
     first: float = 0.1
     """Longest first pause."""
     cap: float = 10.0
     """Longest pause of all."""
+    superseded_first: float = 5.0
+    """Longest pause after the first time that another process took over the executor's id."""
+    superseded_cap: float = 300.0
+    """Longest pause after any such time."""
 
     def __post_init__(self) -> None:
         _check_positive(self)
@@ -132,6 +152,11 @@ class Backoff:
         """The pause after `failures` attempts in a row, counted from 1."""
         # A float overflows from 2**1024 on; the cap is reached long before 2**64.
         return rng.uniform(0.0, min(self.cap, self.first * 2.0 ** min(failures - 1, 64)))
+
+    def delay_superseded(self, times: int, rng: Random) -> float:
+        """The pause after the executor's id was taken over `times` times, counted from 1."""
+        longest = min(self.superseded_cap, self.superseded_first * 2.0 ** min(times - 1, 64))
+        return rng.uniform(longest / 2, longest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +199,8 @@ class Redial:
         self._give_up_at = now + wait
         self._was_linked = False
         self._failures = 0
+        self._times_superseded = 0
+        self._superseded_at = -math.inf
 
     def linked(self) -> None:
         """A link is up: from now on the rules for later connections hold."""
@@ -193,6 +220,14 @@ class Redial:
         if error is not None and self._is_final(error, now + pause > self._give_up_at):
             raise error
         return pause
+
+    def pause_after_superseded(self, now: float) -> float:
+        """Seconds to wait after a link that was closed with `SUPERSEDED_CODE`."""
+        if now - self._superseded_at > 3 * self._backoff.superseded_cap:
+            self._times_superseded = 0
+        self._times_superseded += 1
+        self._superseded_at = now
+        return self._backoff.delay_superseded(self._times_superseded, self._rng)
 
     def _is_final(self, error: ConnectError, out_of_time: bool) -> bool:
         if not self._was_linked:

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import random
-import selectors
 import socket
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
@@ -13,6 +12,7 @@ from sansrelay.codec import read_header
 from sansrelay.config import RelayConfig
 from sansrelay.frames import InvalidFrame
 from sansrelay.http import HttpRequest, HttpResponse
+from sansrelay.testing.asyncio import VirtualTimeLoop as VirtualTimeLoop
 from sansrelay_asyncio import (
     ExecutorHandle,
     Harness,
@@ -27,9 +27,9 @@ from sansrelay_asyncio import (
     serve_http,
 )
 
-EXECUTOR_URL = "ws://relay.test/executor"
-HARNESS_URL = "ws://relay.test/harness"
-REGISTRY = Registry("http://relay.test", "box1", token="secret")
+EXECUTOR_URL = "ws://localhost/executor"
+HARNESS_URL = "ws://localhost/harness"
+REGISTRY = Registry("http://localhost", "box1", token="secret")
 GRANTED = HttpResponse(
     status=200, body=b'{"environment_id": "box1", "url": "%s"}' % HARNESS_URL.encode()
 )
@@ -38,41 +38,6 @@ SMALL = RelayConfig(send_buffer_size=4096, send_window_bytes=4096, send_buffer_m
 
 REAL_LOOPS = ["plain", "uvloop"]
 """For `pytest.mark.asyncio(loop_factories=...)` where real sockets are used."""
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Passes time by jumping, once there is nothing to read or write."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        events = super().select(0)
-        if events or (timeout is not None and timeout <= 0):
-            return events
-        if timeout is None:
-            # Only another thread can still wake the loop.
-            events = super().select(5)
-            if not events:
-                raise RuntimeError("all tasks wait for ever")
-            return events
-        self.now += timeout
-        return []
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """A loop whose clock starts at 0 and jumps to the next deadline when all tasks wait.
-
-    Good for I/O over socket pairs, where what one end writes the other can read at once.
-    """
-
-    def __init__(self) -> None:
-        self._jumping = _JumpingSelector()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
 
 
 def now() -> float:

@@ -1,6 +1,7 @@
 """A client of the exec-server for tests: JSON-RPC over memory channels, real processes behind."""
 
 import base64
+import os
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import trio
+from sansrelay.errors import ResetReason
+from sansrelay.events import EndedBy, StreamReset
 from sansrelay.jsonrpc import (
     Event,
     JsonRpcSession,
@@ -17,11 +20,43 @@ from sansrelay.jsonrpc import (
     ResponseReceived,
     RpcError,
 )
-from sansrelay_apps.execserver import ExecServerConfig, serve_session
+from sansrelay_apps.execserver import (
+    METHODS,
+    ExecServer,
+    ExecServerConfig,
+    open_exec_server,
+    serve_session,
+)
 
 PATH = {"PATH": "/usr/bin:/bin"}
 LONG = 60
 """Seconds that nothing here should take; a hang fails instead of lasting."""
+
+
+FLOOD = """
+import os, select, sys
+limit, fifo = int(sys.argv[1]), sys.argv[2]
+os.set_blocking(1, False)
+written, stalled = 0, None
+while written < limit:
+    try:
+        written += os.write(1, bytes(min(4096, limit - written)))
+    except BlockingIOError:
+        if not select.select([], [1], [], 0.5 if stalled is None else None)[1]:
+            stalled = written
+            open(fifo, "w").write(f"{stalled}\\n")
+if stalled is None:
+    open(fifo, "w").write(f"{written}\\n")
+"""
+"""Writes so many bytes, and tells by a fifo how far it got when nobody took them for a while."""
+
+
+@asynccontextmanager
+async def open_report(path: Path) -> AsyncIterator[trio.lowlevel.FdStream]:
+    """A fifo by which a process can tell something, though it has no output."""
+    os.mkfifo(path)
+    async with trio.lowlevel.FdStream(os.open(path, os.O_RDWR | os.O_NONBLOCK)) as report:
+        yield report
 
 
 class MemoryChannel:
@@ -44,6 +79,47 @@ class MemoryChannel:
         self.outbound.close()
         self.inbound.close()
         self.closed.set()
+
+
+class RelayMemoryChannel(MemoryChannel):
+    """The server's end of a stream that tells as much as a relay stream does.
+
+    No message is settled before `settle` says so, and the stream ends for the reason given.
+    """
+
+    def __init__(
+        self, send: trio.MemorySendChannel[bytes], receive: trio.MemoryReceiveChannel[bytes]
+    ) -> None:
+        super().__init__(send, receive)
+        self.ended: StreamReset | None = None
+        self.last_message_id = 0
+        self._settled = 0
+        self._changed = trio.lowlevel.ParkingLot()
+
+    async def send(self, data: bytes) -> None:
+        await super().send(data)
+        self.last_message_id += 1
+
+    def settle(self) -> None:
+        """Everything that was sent is acknowledged."""
+        self._settled = self.last_message_id
+        self._changed.unpark_all()
+
+    async def wait_settled(self, message_id: int) -> None:
+        while self._settled < message_id:
+            if self.ended is not None:
+                raise trio.BrokenResourceError
+            await self._changed.park()
+
+    async def wait_ended(self) -> None:
+        while self.ended is None:
+            await self._changed.park()
+
+    def end(self, reason: str, by: EndedBy = EndedBy.PEER) -> None:
+        self.ended = StreamReset(stream_id="s", reason=reason, by=by)
+        self.inbound.close()
+        self.outbound.close()
+        self._changed.unpark_all()
 
 
 def channel_pair() -> tuple[MemoryChannel, MemoryChannel]:
@@ -110,6 +186,18 @@ class Client:
         response = await self.attempt(method, **params)
         assert response.error is not None, response.result
         return response.error
+
+    async def begin(self, resume: str | None = None) -> str:
+        """Initialize. Gives the id of the session."""
+        result = await self.call("initialize", clientName="test", resumeSessionId=resume)
+        session_id: str = result["sessionId"]
+        return session_id
+
+    async def read(self, process_id: str = "p", **params: Any) -> tuple[bytes, dict[str, Any]]:
+        """One `process/read`: the bytes, and all of it."""
+        result = await self.call("process/read", processId=process_id, **params)
+        chunks = (base64.b64decode(chunk["chunk"], validate=True) for chunk in result["chunks"])
+        return b"".join(chunks), result
 
     async def start(self, *argv: str, process_id: str = "p", **params: Any) -> None:
         defaults: dict[str, Any] = {
@@ -190,6 +278,51 @@ async def open_stream(**limits: Any) -> AsyncIterator[Client]:
             nursery.start_soon(serve)
             yield Client(ours, theirs)
             await ours.aclose()
+
+
+@dataclass
+class Place:
+    """An exec-server, and streams to it."""
+
+    server: ExecServer
+    nursery: trio.Nursery
+
+    def connect(self) -> Client:
+        """A stream that tells nothing."""
+        ours, theirs = channel_pair()
+        self.nursery.start_soon(self.server.serve, theirs)
+        return Client(ours, theirs)
+
+    def connect_relay(self) -> tuple[Client, RelayMemoryChannel]:
+        """A stream that tells as a relay stream does, by the server's end."""
+        ours, theirs = channel_pair()
+        relay = RelayMemoryChannel(theirs.outbound, theirs.inbound)
+        self.nursery.start_soon(self.server.serve, relay)
+        return Client(ours, relay), relay
+
+
+@asynccontextmanager
+async def open_place(**options: Any) -> AsyncIterator[Place]:
+    """An exec-server with these limits, or other `methods`; at the end it ends its sessions."""
+    methods = options.pop("methods", METHODS)
+    with trio.fail_after(LONG):
+        async with trio.open_nursery() as nursery:
+            config = ExecServerConfig(**options)
+            async with open_exec_server(config=config, methods=methods) as server:
+                yield Place(server, nursery)
+            nursery.cancel_scope.cancel()
+
+
+async def begun(place: Place) -> tuple[Client, RelayMemoryChannel, str]:
+    client, relay = place.connect_relay()
+    return client, relay, await client.begin()
+
+
+async def lose(client: Client) -> None:
+    """Lose the stream of a client; returns when the server has noticed."""
+    assert isinstance(client.server_end, RelayMemoryChannel)
+    client.server_end.end(ResetReason.HARNESS_DISCONNECTED)
+    await client.server_end.closed.wait()
 
 
 def is_running(pid: int) -> bool:

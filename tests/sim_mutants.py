@@ -459,6 +459,15 @@ MUTANTS: tuple[Mutant, ...] = (
         seeds=50,
     ),
     Mutant(
+        name="principal-links-unbounded",
+        rule="`max_links_per_principal` bounds a principal's links.",
+        path=_ROUTES,
+        old="        if self._links_of[principal] >= self._config.max_links_per_principal:\n",
+        new="        if False:\n",
+        kind="world",
+        seeds=100,
+    ),
+    Mutant(
         name="full-queue-eats-basic",
         rule="A full queue ends a basic stream: what is dropped of it nobody sends again.",
         path=_RENDEZVOUS,

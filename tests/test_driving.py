@@ -11,7 +11,9 @@ from sansrelay import (
     ResetReason,
     Role,
 )
-from sansrelay.driving import Session, Standing, StreamCore
+from sansrelay.codec import encode_frame
+from sansrelay.driving import RelayEnd, Session, Standing, StreamCore, StreamFace
+from sansrelay.frames import DataFrame
 from sansrelay.links import ConnectCause, ConnectError, LinkStatus
 
 
@@ -63,6 +65,35 @@ def test_a_message_goes_over_and_is_taken() -> None:
     [peer] = both.executor.accepted
     assert stream.profile is peer.profile is Profile.RELIABLE
     assert (peer.next_message(), peer.next_message()) == (b"hello", None)
+
+
+def test_a_message_is_settled_when_a_reliable_peer_has_taken_it_over() -> None:
+    both = Both()
+    stream = both.harness.session.open_stream("s")
+    both.exchange()
+    stream.send(b"one")
+    stream.send(b"two")
+    both.exchange()
+    assert stream.settled == 0
+    [peer] = both.executor.accepted
+    assert peer.next_message() == b"one"
+    due = both.executor.alarms[-1]
+    both.executor.session.time_passed(due)
+    both.exchange(due)
+    assert stream.settled == 1
+
+
+def test_a_message_is_settled_when_the_link_to_a_basic_peer_has_it() -> None:
+    end = End(Role.EXECUTOR)
+    end.session.link_up(0.0)
+    end.session.receive([encode_frame(DataFrame("s", 0, 0, 0, 0, 1, b"x"))], 0.0)
+    [stream] = end.accepted
+    assert stream.profile is Profile.BASIC
+    for _ in range(2):
+        stream.send(b"y")
+    assert stream.settled == 0
+    end.session.frames_to_send(0.0)
+    assert stream.settled == 2
 
 
 def test_every_change_is_notified() -> None:
@@ -124,6 +155,55 @@ def test_who_leaves_resets_streams_that_live_and_streams_to_come() -> None:
     assert both.executor.accepted == [accepted]
     assert late.ended is not None
     assert late.ended.known_reason is ResetReason.GOING_AWAY
+
+
+def test_the_end_of_a_stream_leaves_what_has_arrived_and_no_more() -> None:
+    both = Both()
+    stream = both.harness.session.open_stream("s")
+    stream.send(b"x")
+    both.exchange()
+    [peer] = both.executor.accepted
+    stream.reset("enough")
+    both.exchange()
+    assert peer.next_message() == b"x"
+    for _ in range(2):
+        peer.close()
+        peer.reset()
+    assert peer.standing is Standing.CLOSED_HERE
+    assert peer.ended is not None
+    assert peer.ended.reason == "enough"
+
+
+def test_without_anybody_to_tell_a_session_works_all_the_same() -> None:
+    executor = Session(
+        Role.EXECUTOR,
+        incarnation=2,
+        config=RelayConfig(),
+        wake=lambda: None,
+        set_alarm=lambda at: None,
+    )
+    executor.link_up(0.0)
+    executor.receive([encode_frame(DataFrame("s", 0, 0, 0, 0, 1, b"x"))], 0.0)
+    executor.time_passed(0.0)
+    assert executor.conn.profile("s") is Profile.BASIC
+
+
+def test_what_streams_and_ends_show() -> None:
+    both = Both()
+    core = both.harness.session.open_stream("s")
+    stream, end = StreamFace(core), RelayEnd(both.harness.session)
+    assert repr(stream) == "<RelayStream s live>"
+    assert (stream.stream_id, stream.profile, stream.ended) == ("s", None, None)
+    core.send(b"x")
+    both.exchange()
+    assert (stream.profile, stream.last_message_id) == (Profile.RELIABLE, 1)
+    core.close()
+    assert repr(stream) == "<RelayStream s closing>"
+    stream.reset("enough")
+    assert repr(stream) == "<RelayStream s ended>"
+    assert stream.ended is not None
+    assert stream.ended.reason == "enough"
+    assert (end.link, end.failure, end.stats().links_opened) == (LinkStatus.UP, None, 1)
 
 
 def test_giving_up_ends_all_streams_and_says_why() -> None:

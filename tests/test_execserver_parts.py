@@ -4,7 +4,9 @@ import os
 from typing import Any
 
 import pytest
+import trio.testing
 
+import trio
 from sansrelay_apps.execserver import ExecServerConfig
 from sansrelay_apps.execserver.environment import build_environment
 from sansrelay_apps.execserver.protocol import (
@@ -22,23 +24,75 @@ def output_chunk(seq: int, size: int) -> OutputChunk:
     return OutputChunk(seq=seq, stream=OutputStream.STDOUT, chunk=bytes(size))
 
 
-def test_output_that_was_not_sent_is_kept_beyond_the_limit() -> None:
+def seqs_of(output: RetainedOutput, after_seq: int = 0, **limits: Any) -> list[int]:
+    return [chunk.seq for chunk in output.read(after_seq, limits.pop("max_bytes", None), **limits)]
+
+
+def test_output_that_is_not_settled_is_kept_beyond_the_limit() -> None:
     output = RetainedOutput(limit=1000)
     for seq in range(1, 6):
         output.add(output_chunk(seq, 900))
-    assert [chunk.seq for chunk in output.read(0, None)] == [1, 2, 3, 4, 5]
-    output.mark_sent(3)
-    assert [chunk.seq for chunk in output.read(0, None)] == [4, 5]
-    output.mark_sent(5)
+    assert seqs_of(output) == [1, 2, 3, 4, 5]
+    output.settle_up_to(3)
+    assert seqs_of(output) == [4, 5]
+    assert not output.is_settled
+    output.settle_up_to(5)
     assert output.read(0, None) == ()
+    assert output.is_settled
     assert not output.has_after(0)
+
+
+def test_settled_output_goes_in_the_order_in_which_it_was_settled() -> None:
+    output = RetainedOutput(limit=3 * (256 + 100))
+    for seq in range(1, 4):
+        output.add(output_chunk(seq, 100))
+    for seq in (3, 2, 3, 9):  # 3 again and one that never was: harmless
+        output.settle(seq)
+    assert seqs_of(output) == [1, 2, 3]
+    output.add(output_chunk(4, 100))
+    assert seqs_of(output) == [1, 2, 4]
+    output.add(output_chunk(5, 100))
+    assert seqs_of(output) == [1, 4, 5]
+    output.add(output_chunk(6, 100))
+    assert seqs_of(output) == [1, 4, 5, 6]
+    output.settle_up_to(4)
+    assert seqs_of(output) == [4, 5, 6]
+    assert output.has_after(5)
+    assert not output.has_after(6)
+
+
+def test_reading_is_bounded_by_bytes_and_by_cost() -> None:
+    output = RetainedOutput(limit=1_000_000)
+    for seq in range(1, 6):
+        output.add(output_chunk(seq, 100))
+    assert seqs_of(output, 1) == [2, 3, 4, 5]
+    assert seqs_of(output, 1, max_bytes=200) == [2, 3]
+    assert seqs_of(output, 1, max_bytes=0) == [2]
+    assert seqs_of(output, 1, max_cost=3 * 356) == [2, 3, 4]
+    assert seqs_of(output, 1, max_cost=0) == [2]
+
+
+@pytest.mark.trio
+async def test_room_comes_with_what_is_settled() -> None:
+    output = RetainedOutput(limit=1000)
+    output.add(output_chunk(1, 743))
+    with trio.fail_after(0):
+        await output.wait_for_room()
+    output.add(output_chunk(2, 0))
+    with trio.move_on_after(0) as scope:
+        await output.wait_for_room()
+    assert scope.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(output.wait_for_room)
+        await trio.testing.wait_all_tasks_blocked()
+        output.settle(2)
 
 
 def test_small_chunks_count_for_more_than_their_bytes() -> None:
     output = RetainedOutput(limit=100_000)
     for seq in range(1, 2001):
         output.add(output_chunk(seq, 1))
-        output.mark_sent(seq)
+        output.settle(seq)
     assert len(output.read(0, None)) < 500
 
 
@@ -89,6 +143,9 @@ def test_a_uri_may_name_bytes_that_are_no_text() -> None:
         ({"drain_grace": float("inf")}, "drain_grace"),
         ({"closed_retention": float("nan")}, "closed_retention"),
         ({"retain_bytes": -1}, "retain_bytes"),
+        ({"detached_retention": float("inf")}, "detached_retention"),
+        ({"max_detached_sessions": -1}, "max_detached_sessions must be finite and at least 0"),
+        ({"max_waiting_writes": 0}, "max_waiting_writes"),
     ],
 )
 def test_limits_that_make_no_sense(limits: dict[str, Any], complaint: str) -> None:

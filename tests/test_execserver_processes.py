@@ -1,6 +1,5 @@
-"""What becomes of real processes: start, terminals, backpressure, signals, end of session."""
+"""What becomes of real processes: start, signals, ends."""
 
-import base64
 import os
 import signal
 import sys
@@ -11,10 +10,13 @@ import pytest
 import trio.testing
 
 import trio
-from execserver_client import LONG, PATH, Client, channel_pair, is_running, open_session
+from execserver_client import (
+    LONG,
+    PATH,
+    is_running,
+    open_session,
+)
 from sansrelay.jsonrpc import RpcError
-from sansrelay_apps.execserver import groups, serve_session
-from sansrelay_apps.execserver.process import ManagedProcess
 
 pytestmark = pytest.mark.trio
 
@@ -177,65 +179,6 @@ async def test_a_process_leads_a_session_and_a_group() -> None:
     assert ended.output == {"stdout": b"True\n"}
 
 
-# -- terminals
-
-
-async def test_a_terminal_is_controlling_and_has_one_output() -> None:
-    script = "test -t 0 && test -t 1 && test -t 2 && stty size && echo err >&2 && : </dev/tty"
-    async with open_session(drain_grace=LONG) as client:
-        ended = await client.run("sh", "-c", script, tty=True)
-    assert ended.output == {"pty": b"24 80\r\nerr\r\n"}
-    assert ended.exit_code == 0
-
-
-TYPED = """
-import signal, sys, time
-signal.signal(signal.SIGINT, lambda *_: sys.exit(9))
-print("ready", flush=True)
-time.sleep(60)
-"""
-
-
-async def test_typing_the_interrupt_character_interrupts() -> None:
-    async with open_session() as client:
-        await client.start(sys.executable, "-c", TYPED, tty=True)
-        await client.output_until(b"ready\r\n")
-        await client.call("process/write", processId="p", chunk=base64.b64encode(b"\x03").decode())
-        assert (await client.until("process/exited"))["exitCode"] == 9
-
-
-@pytest.mark.parametrize("text", [b"", b"line\n", b"half a line"])
-async def test_the_end_of_input_on_a_terminal(text: bytes) -> None:
-    async with open_session() as client:
-        await client.start("sh", "-c", "stty -echo; echo ready; exec cat", tty=True)
-        await client.output_until(b"ready\r\n")
-        await client.call("process/write", processId="p", chunk=base64.b64encode(text).decode())
-        await client.call("process/closeStdin", processId="p")
-        answer = await client.call("process/write", processId="p", chunk="aGk=")
-        assert answer == {"status": "stdinClosed"}
-        ended = await client.until_closed(first_seq=2)
-    assert ended.output.get("pty", b"") == text.replace(b"\n", b"\r\n")
-    assert ended.exit_code == 0
-
-
-async def test_a_process_may_let_go_of_its_terminal_and_come_back() -> None:
-    script = "exec <&- >&- 2>&-; sleep 0.1; echo back >/dev/tty"
-    async with open_session() as client:
-        ended = await client.run("sh", "-c", script, tty=True)
-    assert (ended.output, ended.exit_code) == ({"pty": b"back\r\n"}, 0)
-
-
-async def test_a_signal_reaches_the_terminals_foreground_group() -> None:
-    # With job control the command is in a group of its own, which the shell's does not reach.
-    script = "set -m; trap : TERM; sh -c 'echo ready; exec sleep 60'; echo status $?"
-    async with open_session() as client:
-        await client.start("bash", "-c", script, tty=True)
-        await client.output_until(b"ready\r\n")
-        await client.call("process/signal", processId="p", signal="terminate")
-        ended = await client.until_closed(first_seq=2)
-    assert ended.output["pty"].endswith(b"status 143\r\n")  # bash says "Terminated" before
-
-
 # -- signals and ends
 
 
@@ -366,128 +309,3 @@ async def test_a_closed_process_whose_group_lives_keeps_its_place() -> None:
         assert await client.call("process/signal", processId="p", signal="kill") == {}
         while (await client.attempt("process/start", **again)).error is not None:
             pass
-
-
-# -- the end of a session
-
-STUBBORN = """
-import os, signal
-for name in ("SIGTERM", "SIGHUP", "SIGINT"):
-    signal.signal(getattr(signal, name), signal.SIG_IGN)
-if os.fork() == 0:
-    {child}
-os.write(1, b"%d\\n" % os.getpid())
-while True:
-    signal.pause()
-"""
-
-
-@pytest.mark.parametrize("tty", [False, True])
-@pytest.mark.parametrize(
-    "script",
-    [
-        STUBBORN.format(child="pass"),
-        STUBBORN.format(child="os.setpgid(0, 0)"),
-    ],
-    ids=["one group", "two groups"],
-)
-async def test_nothing_outlives_its_session(script: str, tty: bool) -> None:
-    async with open_session(kill_grace_on_session_end=0.05) as client:
-        await client.start(sys.executable, "-c", script, tty=tty)
-        output = b""
-        while output.count(b"\n") < 2:
-            output += await client.output_until(b"\n")
-        pids = [int(line) for line in output.split()]
-        assert [is_running(pid) for pid in pids] == [True, True]
-    assert [is_running(pid) for pid in pids] == [False, False]
-
-
-async def test_what_a_closed_process_left_behind_ends_with_the_session() -> None:
-    async with open_session(drain_grace=0, closed_retention=0) as client:
-        ended = await client.run("sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $!")
-        pid = int(ended.output["stdout"])
-        assert is_running(pid)
-    assert not is_running(pid)
-
-
-LAST_WORDS = """
-import os, signal, sys, time
-def finish(*_):
-    sys.stdout.buffer.write(bytes(200_000))
-    sys.stdout.flush()
-    time.sleep(0.1)
-    open("asked", "w").close()
-    sys.exit()
-signal.signal(signal.SIGTERM, finish)
-os.write(1, b"ready\\n")
-time.sleep(60)
-"""
-
-
-@pytest.mark.parametrize("shell", [(), ("sh", "-c", '"$@" & wait', "-")], ids=["self", "child"])
-async def test_processes_are_asked_before_they_are_killed_and_may_talk(
-    shell: tuple[str, ...], tmp_path: Path
-) -> None:
-    async with open_session(kill_grace_on_session_end=LONG) as client:
-        await client.start(*shell, sys.executable, "-c", LAST_WORDS, cwd=str(tmp_path))
-        await client.output_until(b"ready\n")
-    assert (tmp_path / "asked").exists()
-
-
-async def test_a_stopped_process_is_asked_too(tmp_path: Path) -> None:
-    async with open_session(kill_grace_on_session_end=LONG) as client:
-        await client.start(sys.executable, "-c", LAST_WORDS, cwd=str(tmp_path))
-        await client.output_until(b"ready\n")
-        await client.call("process/signal", processId="p", signal="stop")
-    assert (tmp_path / "asked").exists()
-
-
-async def test_what_does_not_die_is_given_up(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    survivors: list[ManagedProcess] = []
-
-    def survive(process: ManagedProcess, number: int) -> None:
-        survivors.append(process)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(ManagedProcess, "signal", survive)
-        patch.setattr(groups, "_read_sessions", dict)
-        async with open_session(kill_grace_on_session_end=0, cleanup_timeout=0.01) as client:
-            await client.start("sh", "-c", "echo $$; exec sleep 60")
-            pid = int(await client.output_until(b"\n"))
-    assert f"survive SIGKILL: [{pid}]" in caplog.text
-    survivors[0].signal(signal.SIGKILL)
-    await survivors[0].wait()
-
-
-async def test_cancelling_ends_the_processes_and_closes_the_channel() -> None:
-    ours, theirs = channel_pair()
-    with trio.fail_after(LONG):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_session, theirs)
-            client = Client(ours, theirs)
-            await client.call("initialize", clientName="c")
-            await client.start("sh", "-c", "echo $$; exec sleep 60")
-            pid = int(await client.output_until(b"\n"))
-            nursery.cancel_scope.cancel()
-        assert not is_running(pid)
-        with pytest.raises(trio.EndOfChannel):
-            await ours.receive()
-
-
-async def test_a_client_that_can_not_be_reached_ends_the_session() -> None:
-    async with open_session() as client:
-        pid = await client.start_cat()
-        client.channel.inbound.close()
-        await client.post("process/terminate", processId="other")
-        # The server's end closes after the last process.
-        await client.server_end.closed.wait()
-        assert not is_running(pid)
-
-
-async def test_the_end_of_a_session_does_not_wait_for_a_flood_to_be_read() -> None:
-    async with open_session() as client:
-        await client.start("sh", "-c", "echo $$; exec yes")
-        pid = int((await client.output_until(b"\n")).split()[0])
-    assert not is_running(pid)

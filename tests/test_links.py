@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from sansrelay.connection import Role
 from sansrelay.links import (
     Backoff,
     ConnectCause,
@@ -13,6 +14,7 @@ from sansrelay.links import (
     Redial,
     RegistryRefused,
 )
+from sansrelay.network import Registry, RegistryQuestion, is_loopback, url_to_dial
 
 
 class Longest:
@@ -93,3 +95,88 @@ class TestPingTimer:
         assert timer.deadline == math.inf
         assert not timer.should_ping(1e12)
         assert not timer.is_dead(1e12, heard_at=0)
+
+
+class TestTakenOver:
+    def redial(self) -> Redial:
+        backoff = Backoff(first=1, superseded_first=10, superseded_cap=25)
+        return Redial(backoff, Longest(), wait=0, now=0)
+
+    def test_pauses_grow_whatever_comes_through_meanwhile(self) -> None:
+        redial = self.redial()
+        pauses = []
+        for at in (0, 10, 30, 55):
+            redial.linked()
+            redial.heard()
+            pauses.append(redial.pause_after_superseded(at))
+        assert pauses == [10, 20, 25, 25]
+
+    def test_they_start_over_after_three_times_the_longest_of_them(self) -> None:
+        redial = self.redial()
+        assert redial.pause_after_superseded(0) == 10
+        assert redial.pause_after_superseded(75) == 20
+        assert redial.pause_after_superseded(151) == 10
+
+    def test_they_are_apart_from_the_others(self) -> None:
+        redial = self.redial()
+        redial.linked()
+        assert [redial.pause_after_superseded(at) for at in (0, 1)] == [10, 20]
+        assert redial.pause_after(None, 2) == 1
+
+    def test_times_without_sense_are_refused_by_name(self) -> None:
+        with pytest.raises(ValueError, match=r"^superseded_first must be"):
+            Backoff(superseded_first=0)
+
+    def test_half_of_them_is_certain(self) -> None:
+        class Shortest:
+            def uniform(self, a: float, b: float) -> float:
+                return a
+
+        assert Backoff().delay_superseded(1, Shortest()) == 2.5
+        assert Backoff().delay_superseded(1000, Shortest()) == 150
+
+
+class TestLoopback:
+    @pytest.mark.parametrize(
+        ("host", "loopback"),
+        [
+            ("127.0.0.1", True),
+            ("127.255.255.254", True),
+            ("::1", True),
+            ("0:0:0:0:0:0:0:1", True),
+            ("localhost", True),
+            ("126.0.0.1", False),
+            ("128.0.0.1", False),
+            ("0.0.0.0", False),
+            ("::", False),
+            ("::2", False),
+            ("127.1", False),
+            ("10.0.0.1", False),
+            ("localhost.example", False),
+            ("127.0.0.1.example", False),
+        ],
+    )
+    def test_what_needs_no_tls(self, host: str, loopback: bool) -> None:
+        assert is_loopback(host) is loopback
+        name = f"[{host}]" if ":" in host else host
+
+        def dial() -> None:
+            assert url_to_dial(f"ws://{name}:1/", insecure=False).host == host
+
+        def ask() -> None:
+            registry = Registry(f"http://{name}:1", "box1", token="secret")
+            RegistryQuestion(Role.HARNESS, registry, insecure=False)
+
+        for attempt in (dial, ask):
+            if loopback:
+                attempt()
+            else:
+                with pytest.raises(ConnectError) as caught:
+                    attempt()
+                assert caught.value.cause is ConnectCause.INSECURE
+
+    def test_tls_leads_anywhere(self) -> None:
+        assert url_to_dial("wss://10.0.0.1/", insecure=False).secure
+        RegistryQuestion(
+            Role.HARNESS, Registry("https://10.0.0.1", "x", token="secret"), insecure=False
+        )

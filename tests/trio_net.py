@@ -28,9 +28,9 @@ from sansrelay_trio import (
     serve_http,
 )
 
-EXECUTOR_URL = "ws://relay.test/executor"
-HARNESS_URL = "ws://relay.test/harness"
-REGISTRY = Registry("http://relay.test", "box1", token="secret")
+EXECUTOR_URL = "ws://localhost/executor"
+HARNESS_URL = "ws://localhost/harness"
+REGISTRY = Registry("http://localhost", "box1", token="secret")
 GRANTED = HttpResponse(
     status=200, body=b'{"environment_id": "box1", "url": "%s"}' % HARNESS_URL.encode()
 )

@@ -1,5 +1,5 @@
 """`python -m sansrelay_apps` is `sansrelay`."""
 
-from .cli import main
+from .entry import main
 
 main()

@@ -12,6 +12,7 @@ try:
 except ImportError:
     sys.exit("sansrelay: the command line needs more packages: pip install 'sansrelay[apps]'")
 
+from .entry import heed_interrupts
 from .errors import CliError, say
 from .verbosity import verbose_option
 
@@ -75,6 +76,7 @@ class LazyGroup(click.Group):
         module, _, attribute = entry.target.partition(":")
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
+        heed_interrupts()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -120,5 +122,5 @@ def cli() -> None:
 
 
 def main() -> NoReturn:
-    """The program's entry point."""
+    """Run what the command line of this process says."""
     cli.main(prog_name="sansrelay")

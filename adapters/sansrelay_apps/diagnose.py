@@ -8,6 +8,7 @@ __all__ = ["explain_connect_error", "explain_reset"]
 
 _CONNECT_HINTS = {
     ConnectCause.BAD_URL: "the registry's configuration has to be put right",
+    ConnectCause.INSECURE: "on the command line, --insecure says that it is",
     ConnectCause.UNKNOWN_HOST: "check --registry",
     ConnectCause.REFUSED: "check --registry, and that the rendezvous is running",
     ConnectCause.UNREACHABLE: "check --registry and the network",

@@ -137,7 +137,9 @@ async def _run(
     deadline = trio.current_time() + wait
     registry = Registry(access.base_url, access.id, token=access.token)
     # While this connects, a signal may simply end the process: there is nothing to clean up.
-    async with open_harness(registry, wait=wait, on_event=_log_event) as harness:
+    async with open_harness(
+        registry, insecure=access.insecure, wait=wait, on_event=_log_event
+    ) as harness:
         try:
             with trio.open_signal_receiver(*_signals()) as signals:
                 return await run_remote(

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -16,14 +17,13 @@ from sansrelay_trio import (
     ConnectError,
     ExecutorHandle,
     Registry,
-    RelayStream,
     serve_executor,
 )
 
 from .diagnose import explain_connect_error
 from .errors import CliError, say
-from .execserver import ExecServerConfig, serve_session
-from .options import RegistryAccess, plaintext_option, registry_options
+from .execserver import ExecServer, ExecServerConfig, open_exec_server
+from .options import RegistryAccess, duration_or_zero, plaintext_option, registry_options
 from .service import announce, serve_until_signal
 from .stats_file import stats_option, write_stats
 
@@ -43,16 +43,24 @@ _log = logging.getLogger(__name__)
 
 @click.command("executor")
 @registry_options
+@click.option(
+    "--detached-retention",
+    metavar="TIME",
+    type=duration_or_zero,
+    default=f"{_CONFIG.detached_retention:g}s",
+    show_default=True,
+    help="How long a session whose stream is lost is kept, with its processes, to be resumed.",
+)
 @plaintext_option
 @stats_option
-def command(access: RegistryAccess, stats: Path | None) -> None:
+def command(access: RegistryAccess, *, detached_retention: int, stats: Path | None) -> None:
     """Let harnesses run commands on this machine, with the rights and in the directory of this one.
 
     Prints one line to standard output once it is registered and connected: `ready ID`. A registry
     that can't be reached, or is not up, is tried again for ever; an answer that says no ends it
     with status 1. SIGTERM ends all commands and it in good order, with status 0.
     """
-    executor = _Executor(access)
+    executor = _Executor(access, replace(_CONFIG, detached_retention=float(detached_retention)))
 
     async def run() -> int:
         try:
@@ -68,17 +76,20 @@ def command(access: RegistryAccess, stats: Path | None) -> None:
 
 
 class _Executor:
-    def __init__(self, access: RegistryAccess) -> None:
+    def __init__(self, access: RegistryAccess, config: ExecServerConfig) -> None:
         self._registry = Registry(access.base_url, access.id, token=access.token)
+        self._insecure = access.insecure
         self.handle: ExecutorHandle | None = None
         """Set once the first link is up."""
-        self._sessions: dict[str, trio.CancelScope] = {}
+        self._config = config
         self._scope = trio.CancelScope()
 
     async def serve(self) -> None:
         """Connect, and serve until `stop`. Raises `CliError` for a failure that is final."""
         with self._scope:
-            await self._serve()
+            # One for all links, so that a session can go on when its stream was lost for good.
+            async with open_exec_server(config=self._config) as server:
+                await self._serve(server)
 
     def stop(self) -> None:
         """End every session, and let `serve` return."""
@@ -89,12 +100,16 @@ class _Executor:
         self.handle = value
         announce(f"ready {self._registry.id}")
 
-    async def _serve(self) -> None:
+    async def _serve(self, server: ExecServer) -> None:
         backoff, rng, failures = Backoff(), random.SystemRandom(), 0
         while True:
             try:
                 await serve_executor(
-                    self._serve_stream, self._registry, on_event=self._watch, task_status=self
+                    server.serve,
+                    self._registry,
+                    insecure=self._insecure,
+                    on_event=self._watch,
+                    task_status=self,
                 )
             except ConnectError as error:
                 cause = error.cause
@@ -104,14 +119,6 @@ class _Executor:
                 if failures == 1:
                     say(f"{explain_connect_error(error)}; trying again")
             await trio.sleep(backoff.delay(failures, rng))
-
-    async def _serve_stream(self, stream: RelayStream) -> None:
-        with trio.CancelScope() as session:
-            self._sessions[stream.stream_id] = session
-            try:
-                await serve_session(stream, config=_CONFIG)
-            finally:
-                self._sessions.pop(stream.stream_id, None)
 
     def _watch(self, event: Event) -> None:
         if _log.isEnabledFor(logging.DEBUG):
@@ -128,6 +135,3 @@ class _Executor:
                     event.by.value,
                     clean_reason(event.reason),
                 )
-                # A session that is busy with requests does not look at its stream.
-                if event.stream_id in self._sessions:
-                    self._sessions[event.stream_id].cancel()

@@ -13,7 +13,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from sansrelay.http import UrlError
+from sansrelay.http import UrlError, parse_http_url
+from sansrelay.network import is_loopback
 from sansrelay.registry import MAX_TOKEN_LENGTH, RegistryArgument, RegistryError, connect_request
 
 from .errors import USAGE, CliError
@@ -58,6 +59,8 @@ class RegistryAccess:
     base_url: str
     id: str
     token: str = field(repr=False)
+    insecure: bool = False
+    """Whether plain ws:// and http:// may lead to other machines."""
 
 
 def plaintext_option(function: Callable[P, R]) -> Callable[P, R]:
@@ -71,7 +74,7 @@ def plaintext_option(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def registry_options(function: Callable[Concatenate[RegistryAccess, P], R]) -> Callable[P, R]:
-    """Add `--registry`, `--id`, `--token-file` and `-v`.
+    """Add `--registry`, `--id`, `--token-file`, `--insecure` and `-v`.
 
     The function gets a `RegistryAccess` as its first argument. What is missing or not valid ends
     the command with status 2 before the function is called.
@@ -99,16 +102,27 @@ def registry_options(function: Callable[Concatenate[RegistryAccess, P], R]) -> C
         help="A file with the token for the registry, to be used in the place of the environment "
         "variable SANSRELAY_TOKEN.",
     )
+    @click.option(
+        "--insecure",
+        is_flag=True,
+        envvar="SANSRELAY_INSECURE",
+        show_envvar=True,
+        help="Let http:// and ws:// lead to other machines than this one. Whoever is between can "
+        "then read and change everything, the token included.",
+    )
     @verbose_option
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = [kwargs.pop(name) for name in ("registry_url", "executor_id", "token_file")]
+        names = ("registry_url", "executor_id", "token_file", "insecure")
+        given = [kwargs.pop(name) for name in names]
         return function(_access(*given), *args, **kwargs)
 
     return wrapper
 
 
-def _access(url: object, executor_id: object, token_file: object) -> RegistryAccess:
+def _access(
+    url: object, executor_id: object, token_file: object, insecure: object
+) -> RegistryAccess:
     if not isinstance(url, str):
         raise CliError("no registry: give --registry URL or set SANSRELAY_REGISTRY", status=USAGE)
     if not isinstance(executor_id, str):
@@ -126,7 +140,14 @@ def _access(url: object, executor_id: object, token_file: object) -> RegistryAcc
     except RegistryError as error:
         name = "the executor's id" if error.cause is RegistryArgument.ID else source
         raise CliError(f"{name} can't be used: {error}", status=USAGE) from None
-    return RegistryAccess(base_url=url, id=executor_id, token=token)
+    base = parse_http_url(url)
+    if not (base.secure or insecure or is_loopback(base.host)):
+        raise CliError(
+            f"others could read the token on its way to {base.host}: use https:// in the "
+            "registry's URL, or --insecure if the network between is trusted",
+            status=USAGE,
+        )
+    return RegistryAccess(base_url=url, id=executor_id, token=token, insecure=bool(insecure))
 
 
 def _read_token(path: str) -> str:

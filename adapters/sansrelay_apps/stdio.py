@@ -107,7 +107,9 @@ class FdSink:
 def open_missing_descriptors() -> None:
     """Put /dev/null in the place of a closed descriptor 0, 1 or 2.
 
-    Else the next socket would get its number, and output would be written into it.
+    Else the next socket would get its number, and output would be written into it. In the place of
+    standard output it can't be written to: whoever closes that wants no output, and any there is
+    must not seem to have been delivered. Messages, though, may get lost.
     """
     for fd in range(3):
         try:
@@ -116,4 +118,4 @@ def open_missing_descriptors() -> None:
             if error.errno != errno.EBADF:
                 raise
             # The lowest free number is this one.
-            os.open(os.devnull, os.O_RDWR)
+            os.open(os.devnull, os.O_RDONLY if fd == 1 else os.O_RDWR)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import click
 
 from sansrelay.http import Headers, HttpRequest, parse_http_url
+from sansrelay.network import is_loopback
 from sansrelay.registry import (
     RegistryCause,
     RegistryFailure,
@@ -72,6 +73,8 @@ def command(access: RegistryAccess, *, role: str, ttl: int | None) -> None:
     members = json.loads(response.body)
     if ttl is not None:
         _compare_ttl(ttl, members.get("expires_in"))
+    if not (answer.url.secure or access.insecure or is_loopback(answer.url.host)):
+        say("the URL is not wss://: whoever is between can read and change what passes")
     if role == "harness" and "role=harness" not in answer.url.target.partition("?")[2].split("&"):
         say("the URL has no role=harness: a Codex harness would not speak the relay on it")
     click.echo(members["url"])

@@ -35,7 +35,10 @@ OpenSocket = Callable[[str, int], Awaitable[socket.socket]]
 
 
 class Dialer:
-    """Opens one link after the other to the same target. Raises `ConnectError` where it fails."""
+    """Opens one link after the other to the same target. Raises `ConnectError` where it fails.
+
+    What the options mean is told at `open_harness`.
+    """
 
     def __init__(
         self,
@@ -43,23 +46,27 @@ class Dialer:
         target: Registry | str,
         *,
         ssl_context: ssl.SSLContext | None,
+        server_hostname: str | None,
+        insecure: bool,
         open_socket: OpenSocket | None,
         connect_timeout: float,
-        keepalive: KeepAlive,
+        keepalive: KeepAlive | None,
         max_frame_size: int,
     ) -> None:
         self._role = role
         self._target = target
         self._ssl_context = ssl_context
+        self._server_hostname = server_hostname
+        self._insecure = insecure
         self._open_socket = open_socket or open_tcp_socket
         self._connect_timeout = connect_timeout
-        self._keepalive = keepalive
+        self._keepalive = keepalive or KeepAlive()
         self._max_frame_size = max_frame_size
 
     async def dial(self) -> WebSocketConnection:
         """One attempt. Each of its two steps, asking and dialling, has `connect_timeout`."""
         if isinstance(self._target, str):
-            url = url_to_dial(self._target)
+            url = url_to_dial(self._target, insecure=self._insecure)
         else:
             url = await self._ask(self._target)
         link = WebSocketLink.client(url, max_message_size=self._max_frame_size)
@@ -75,7 +82,7 @@ class Dialer:
         return connection
 
     async def _ask(self, registry: Registry) -> WebSocketUrl:
-        question = RegistryQuestion(self._role, registry)
+        question = RegistryQuestion(self._role, registry, insecure=self._insecure)
         async with self._connected(question.url, question.where) as stream:
             exchange = question.exchange
             stream.write(exchange.bytes_to_send())
@@ -101,7 +108,8 @@ class Dialer:
             async with asyncio.timeout(patience(self._connect_timeout)) as deadline:
                 sock = await self._open_socket(url.host, url.port)
                 context = self._tls() if url.secure else None
-                stream = await connect_stream(sock, ssl_context=context, host=url.host)
+                name = self._server_hostname or url.host
+                stream = await connect_stream(sock, ssl_context=context, server_hostname=name)
                 yield stream
         except (OSError, UnicodeError) as error:
             if stream is not None:

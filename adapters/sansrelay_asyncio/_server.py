@@ -12,7 +12,7 @@ from sansrelay.errors import LocalProtocolError
 from sansrelay.http import HttpRequest, HttpResponse
 from sansrelay.http_server import HttpServerConnection
 from sansrelay.links import CLOSE_TIMEOUT, KeepAlive
-from sansrelay.network import EXHAUSTED, ServerLimits
+from sansrelay.network import ACCEPT_PAUSE, EXHAUSTED, Farewell, ServerLimits
 from sansrelay.websocket import DEFAULT_MAX_MESSAGE_SIZE
 
 from ._errors import LinkClosed
@@ -21,11 +21,6 @@ from ._tasks import Background, consists_of, open_background, patience
 from ._transport import WebSocketConnection
 
 __all__ = ["ConnectionHandler", "ServerConnection", "serve_http"]
-
-_ACCEPT_PAUSE = 0.1
-"""Seconds to wait when the process or the machine can't take another connection."""
-
-_NORMAL, _GOING_AWAY, _INTERNAL_ERROR = 1000, 1001, 1011
 
 _log = logging.getLogger("sansrelay_asyncio")
 
@@ -123,14 +118,14 @@ class ServerConnection:
         """Whether an exception only says that the peer is gone, or as good as gone."""
         return consists_of(error, ConnectionError if self._lost else LinkClosed)
 
-    async def _finish(self, code: int) -> None:
+    async def _finish(self, code: Farewell) -> None:
         """Close whatever it is by now, in `CLOSE_TIMEOUT` at most."""
         if self.websocket is not None:
             await self.websocket.aclose(code)
             return
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                if code == _INTERNAL_ERROR:
+                if code is Farewell.INTERNAL_ERROR:
                     with suppress(LocalProtocolError):
                         self._http.respond(HttpResponse(status=500))
                 await self._flush()
@@ -246,7 +241,7 @@ class _Server:
             if error.errno in EXHAUSTED:
                 _log.warning("can't accept a connection: %s", error)
                 self._pauses[listener] = self._loop.call_later(
-                    _ACCEPT_PAUSE, self._loop.add_reader, listener, self._accept, listener
+                    ACCEPT_PAUSE, self._loop.add_reader, listener, self._accept, listener
                 )
             elif not self.failed.done():
                 self.failed.set_exception(error)
@@ -283,21 +278,21 @@ class _Server:
             return None
 
     async def _handle(self, stream: ByteStream) -> None:
-        code = _GOING_AWAY
+        code = Farewell.GOING_AWAY
         async with open_background() as tasks:
             connection = ServerConnection(
                 stream, tasks, limits=self._limits, keepalive=self._keepalive
             )
             try:
                 await self._handler(connection)
-                code = _NORMAL
+                code = Farewell.NORMAL
             except Exception as error:
                 peer = connection.peer or "a peer"
                 if connection._is_news_of_the_end(error):
                     _log.debug("connection from %s: %s", peer, error)
                 else:
                     # Logged before closing, which may be cancelled.
-                    code = _INTERNAL_ERROR
+                    code = Farewell.INTERNAL_ERROR
                     _log.exception("the handler of a connection from %s raised", peer)
             finally:
                 await connection._finish(code)

@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, zip_longest
 from typing import Any, cast
 
@@ -24,6 +25,10 @@ _HEAD_START = 0.25
 
 _BACKLOG = 1024
 """Connections that wait to be accepted."""
+
+_UNSENT_SIZE = 16 * 1024
+"""Bytes that the system takes beyond what it can send, as trio has it: what waits there can't be
+overtaken any more, and hides that the peer takes nothing."""
 
 _Address = tuple[int, int, int, str, Any]
 
@@ -168,24 +173,32 @@ class ByteStream(asyncio.Protocol):
 
 
 async def connect_stream(
-    sock: socket.socket, *, ssl_context: ssl.SSLContext | None, host: str
+    sock: socket.socket, *, ssl_context: ssl.SSLContext | None, server_hostname: str
 ) -> ByteStream:
     """Take over a connected socket, over TLS if there is a context; raises `OSError`."""
-    stream = ByteStream(secure=ssl_context is not None)
+    stream = _byte_stream(sock, ssl_context)
     await asyncio.get_running_loop().create_connection(
         lambda: stream,
         sock=sock,
         ssl=ssl_context,
-        server_hostname=host if ssl_context is not None else None,
+        server_hostname=server_hostname if ssl_context is not None else None,
     )
     return stream
 
 
 async def accept_stream(sock: socket.socket, *, ssl_context: ssl.SSLContext | None) -> ByteStream:
     """Take over an accepted socket, over TLS if there is a context; raises `OSError`."""
-    stream = ByteStream(secure=ssl_context is not None)
+    stream = _byte_stream(sock, ssl_context)
     await asyncio.get_running_loop().connect_accepted_socket(lambda: stream, sock, ssl=ssl_context)
     return stream
+
+
+def _byte_stream(sock: socket.socket, ssl_context: ssl.SSLContext | None) -> ByteStream:
+    if sock.family in (socket.AF_INET, socket.AF_INET6):
+        # Not every system has it.
+        with suppress(OSError, AttributeError):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_SIZE)
+    return ByteStream(secure=ssl_context is not None)
 
 
 async def open_tcp_socket(host: str, port: int) -> socket.socket:

@@ -4,10 +4,8 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from sansrelay.driving import Standing, StreamCore
-from sansrelay.errors import ResetReason
+from sansrelay.driving import Standing, StreamCore, StreamFace
 from sansrelay.events import MessageId, StreamReset
-from sansrelay.states import Profile
 
 from ._errors import StreamEnded
 from ._tasks import Wakeup
@@ -15,7 +13,7 @@ from ._tasks import Wakeup
 __all__ = ["RelayStream"]
 
 
-class RelayStream:
+class RelayStream(StreamFace):
     """A channel of whole messages, delivered in order and exactly once to a reliable peer.
 
     Made by `Harness.open_stream`, or handed to the handler of `serve_executor`. It lives on across
@@ -29,18 +27,17 @@ class RelayStream:
     """
 
     def __init__(self, core: StreamCore) -> None:
-        self._core = core
+        super().__init__(core)
         self._receiving = False
         self._arrived = Wakeup()
         self._turn = asyncio.Lock()
         self._room = Wakeup()
+        self._settled = asyncio.Event()
         self._opened = asyncio.Event()
         self._over = asyncio.Event()
         core.notify = self._notify
+        core.notify_settled = self._notify_settled
         self._notify()
-
-    def __repr__(self) -> str:
-        return repr(self._core)
 
     async def __aenter__(self) -> Self:
         return self
@@ -61,29 +58,6 @@ class RelayStream:
             return await self.receive()
         except EOFError:
             raise StopAsyncIteration from None
-
-    @property
-    def stream_id(self) -> str:
-        """The stream's id on the wire."""
-        return self._core.stream_id
-
-    @property
-    def profile(self) -> Profile | None:
-        """What the peer can do; None until that is known."""
-        return self._core.profile
-
-    @property
-    def ended(self) -> StreamReset | None:
-        """How the stream ended, None while it lives. It tells the outcome of each message."""
-        return self._core.ended
-
-    @property
-    def last_message_id(self) -> MessageId:
-        """The id of the newest message sent, 0 before the first; `ended.outcome` speaks of it.
-
-        Read directly after `send` returned, it is that of the message just sent.
-        """
-        return self._core.last_message_id
 
     async def wait_opened(self) -> None:
         """Wait until the peer's profile is known.
@@ -137,6 +111,26 @@ class RelayStream:
             raise asyncio.QueueEmpty
         return value
 
+    async def wait_settled(self, message_id: MessageId) -> None:
+        """Wait until a message needs nothing more.
+
+        That is when a reliable peer's application has taken it over, or when it was given to the
+        link of a basic peer. Any number of tasks may wait. Raises `StreamEnded`, or
+        `ConnectionAbortedError` after a local `aclose` or `reset`.
+        """
+        while self._core.settled < message_id:
+            self._check_open()
+            await self._settled.wait()
+
+    async def wait_ended(self) -> StreamReset:
+        """Wait for the end of the stream, however it comes, and say how it was.
+
+        Nothing is received meanwhile: messages may still be waiting. Any number of tasks may wait.
+        """
+        await self._over.wait()
+        assert self._core.ended is not None
+        return self._core.ended
+
     async def aclose(self) -> None:
         """Close in good order: returns when the peer's application has taken over all messages.
 
@@ -151,14 +145,6 @@ class RelayStream:
         except BaseException:
             self.reset()
             raise
-
-    def reset(self, reason: str = ResetReason.CANCELLED) -> None:
-        """End the stream at once, for a reason that the peer is told. Does not wait.
-
-        Harmless on a stream that has ended. Raises `sansrelay.LocalProtocolError` (BAD_ARGUMENT)
-        for a reason that is blank or longer than `RelayConfig.max_reason_size`.
-        """
-        self._core.reset(reason)
 
     def _receive(self) -> bytes | None:
         value = self._core.next_message()
@@ -183,7 +169,13 @@ class RelayStream:
         core = self._core
         self._arrived.set()
         self._room.set()
+        self._notify_settled()
         if core.profile is not None or core.standing is not Standing.LIVE:
             self._opened.set()
         if core.ended is not None:
             self._over.set()
+
+    def _notify_settled(self) -> None:
+        # Wakes all that wait; the next to come wait again.
+        self._settled.set()
+        self._settled.clear()

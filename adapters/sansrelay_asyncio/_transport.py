@@ -6,12 +6,11 @@ from reading.
 """
 
 import asyncio
-import math
 from collections.abc import Iterable
 from contextlib import suppress
 
 from sansrelay.links import CLOSE_TIMEOUT, KeepAlive, LinkCause, PingTimer
-from sansrelay.network import WRITE_SIZE, end_of_link
+from sansrelay.network import WebSocketCore
 from sansrelay.websocket import WebSocketLink, WebSocketState
 
 from ._errors import LinkClosed
@@ -19,8 +18,6 @@ from ._socket import ByteStream
 from ._tasks import Wakeup, patience
 
 __all__ = ["WebSocketConnection"]
-
-_CLOSED_HERE = "this side closed the WebSocket"
 
 
 class WebSocketConnection:
@@ -34,16 +31,12 @@ class WebSocketConnection:
     def __init__(self, stream: ByteStream, link: WebSocketLink, keepalive: KeepAlive) -> None:
         self._loop = asyncio.get_running_loop()
         self._stream = stream
-        self._link = link
         self._keepalive = keepalive
         self._control = Wakeup()
-        self._pending: list[bytes] = []
+        self._core = WebSocketCore(link, keepalive, notify=self._control.set)
         self._write_lock = asyncio.Lock()
         self._reading = False
         self._reader_left = Wakeup()
-        self._heard_at = -math.inf
-        self._closing = False
-        self._gone: tuple[LinkCause, str] | None = None
 
     async def open(self) -> None:
         """Complete the opening handshake (client). Raises `LinkClosed`; `failure` has the details.
@@ -51,15 +44,15 @@ class WebSocketConnection:
         No deadline of its own. When cancelled or failed, only `aclose` is left to be called.
         """
         await self._flush()
-        while self._link.state is WebSocketState.CONNECTING:
+        while self.link.state is WebSocketState.CONNECTING:
             await self._read()
-        if self._link.state is not WebSocketState.OPEN:
+        if not self.link.was_open:
             raise self._closed()
 
     @property
     def link(self) -> WebSocketLink:
         """The state machine, to be looked at."""
-        return self._link
+        return self._core.link
 
     async def receive(self) -> list[bytes]:
         """The messages that have arrived, at least one. When cancelled, nothing is lost.
@@ -70,8 +63,8 @@ class WebSocketConnection:
             raise RuntimeError("another task is receiving from this WebSocket")
         self._reading = True
         try:
-            while not (messages := self._link.messages()):
-                if self._gone or self._link.should_close_transport:
+            while not (messages := self.link.messages()):
+                if self._core.is_over:
                     raise self._closed()
                 await self._read()
             return messages
@@ -87,31 +80,21 @@ class WebSocketConnection:
         have left in part.
         """
         async with self._write_lock:
-            if self._gone or self._link.state is not WebSocketState.OPEN:
+            if not self._core.queue(messages):
                 raise self._closed()
-            for message in messages:
-                self._link.send_message(message)
             await self._write_out()
 
     async def keep_alive(self) -> None:
         """Serve pings until the link has ended; then return, and leave it to others to say so."""
         timer = PingTimer(self._keepalive, self._loop.time())
-        while not (self._gone or self._link.should_close_transport):
+        while not self._core.is_over:
             deadline = patience(timer.deadline)
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(deadline):
                     await self._control.wait()
-            now = self._loop.time()
-            if timer.is_dead(now, self._heard_at):
-                waited = self._keepalive.pong_timeout
-                self._drop(
-                    LinkCause.PONG_TIMEOUT,
-                    f"nothing came from the peer for {waited:g} seconds after a ping",
-                )
+            if not self._core.keep_alive(timer, self._loop.time()):
+                self._stream.abort()
                 return
-            if self._link.state is WebSocketState.OPEN and timer.should_ping(now):
-                self._link.pongs()
-                self._link.ping()
             try:
                 await self._flush()
             except LinkClosed:
@@ -123,9 +106,9 @@ class WebSocketConnection:
         Messages that arrive meanwhile go to a task in `receive`, or nowhere. When cancelled, it
         closes by force, and so does a second call while the first one is at work.
         """
-        first, self._closing = not self._closing, True
+        first, self._core.closing = not self._core.closing, True
         try:
-            if first and not self._gone:
+            if first and self._core.gone is None:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(CLOSE_TIMEOUT):
                         await self._close_in_order(code, reason)
@@ -135,22 +118,23 @@ class WebSocketConnection:
 
     def _abort(self) -> None:
         """Close by force, at once. For the driver."""
-        self._drop(LinkCause.CLOSED_HERE, _CLOSED_HERE)
+        self._core.closed_here()
+        self._stream.abort()
 
     async def _close_in_order(self, code: int, reason: str) -> None:
-        failed = self._link.failure is not None
-        self._link.close(code, reason)
+        failed = self.link.failure is not None
+        self.link.close(code, reason)
         try:
             await self._flush()
             # After a failure the transport is read to its end, lest a TCP reset, which unread bytes
             # cause, overtakes the Close frame that says why.
-            while failed or not self._link.should_close_transport:
+            while failed or not self.link.should_close_transport:
                 if self._reading:
                     await self._reader_left.wait()
                 else:
                     await self._read()
-                    self._link.messages()
-            self._end(LinkCause.CLOSED_HERE, _CLOSED_HERE)
+                    self.link.messages()
+            self._core.closed_here()
             # A TLS transport may still hold the answer to the peer's Close frame.
             await self._stream.aclose()
         except LinkClosed:
@@ -160,23 +144,11 @@ class WebSocketConnection:
         try:
             data = await self._stream.receive_some()
         except ConnectionError as error:
-            self._link.receive_eof()
+            self.link.receive_eof()
             raise self._lost(error) from error
-        self._heard_at = self._loop.time()
-        if data:
-            self._link.receive_bytes(data)
-        elif self._link.should_close_transport:
+        writing = self._write_lock.locked()
+        if not self._core.received(data, self._loop.time(), writing=writing):
             raise self._closed()
-        else:
-            self._link.receive_eof()
-        # While somebody writes, the answers to pings stay with the link, which keeps only the last.
-        if not self._write_lock.locked():
-            answer = self._link.bytes_to_send()
-            if answer:
-                self._pending.append(answer)
-                self._control.set()
-        if self._link.should_close_transport:
-            self._control.set()
 
     async def _flush(self) -> None:
         async with self._write_lock:
@@ -184,51 +156,31 @@ class WebSocketConnection:
 
     async def _write_out(self) -> None:
         """Write all there is to write. The lock must be held."""
-        while True:
-            self._pending.append(self._link.bytes_to_send())
-            data = b"".join(self._pending)
-            self._pending.clear()
-            if not data:
-                return
-            if len(data) <= WRITE_SIZE:
-                await self._write(data)
-            else:
-                view = memoryview(data)
-                for start in range(0, len(data), WRITE_SIZE):
-                    await self._write(view[start : start + WRITE_SIZE])
+        for block in self._core.blocks():
+            await self._write(block)
 
     async def _write(self, block: bytes | memoryview) -> None:
-        limit = self._keepalive.write_timeout
         try:
             if self._stream.write(block):
                 return
-            async with asyncio.timeout(patience(limit)):
+            async with asyncio.timeout(patience(self._keepalive.write_timeout)):
                 await self._stream.drain()
         except TimeoutError:
-            self._drop(LinkCause.WRITE_TIMEOUT, f"the peer took nothing for {limit:g} seconds")
+            self._core.write_timed_out()
+            self._stream.abort()
             raise self._closed() from None
         except ConnectionError as error:
             raise self._lost(error) from error
         except asyncio.CancelledError:
-            self._drop(LinkCause.SEND_CANCELLED, LinkCause.SEND_CANCELLED.value)
+            self._core.end(LinkCause.SEND_CANCELLED, LinkCause.SEND_CANCELLED.value)
+            self._stream.abort()
             raise
 
-    def _end(self, cause: LinkCause, message: str) -> None:
-        """The connection is over; the first cause counts."""
-        if self._gone is None:
-            self._gone = cause, message
-        self._control.set()
-
-    def _drop(self, cause: LinkCause, message: str) -> None:
-        self._end(cause, message)
-        self._stream.abort()
-
     def _lost(self, error: Exception) -> LinkClosed:
-        """The transport broke, or was closed by `_drop`."""
-        self._end(LinkCause.CONNECTION_LOST, f"the connection broke: {error}")
+        """The transport broke, or was closed here."""
+        self._core.end(LinkCause.CONNECTION_LOST, f"the connection broke: {error}")
         return self._closed()
 
     def _closed(self) -> LinkClosed:
-        link = self._link
-        cause, message = self._gone or end_of_link(link, closing=self._closing)
-        return LinkClosed(cause, message, code=link.close_code, reason=link.close_reason)
+        cause, message = self._core.ending
+        return LinkClosed(cause, message, code=self.link.close_code, reason=self.link.close_reason)

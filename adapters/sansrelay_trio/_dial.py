@@ -34,7 +34,10 @@ OpenSocket = Callable[[str, int], Awaitable[trio.abc.Stream]]
 
 
 class Dialer:
-    """Opens one link after the other to the same target. Raises `ConnectError` where it fails."""
+    """Opens one link after the other to the same target. Raises `ConnectError` where it fails.
+
+    What the options mean is told at `open_harness`.
+    """
 
     def __init__(
         self,
@@ -42,23 +45,27 @@ class Dialer:
         target: Registry | str,
         *,
         ssl_context: ssl.SSLContext | None,
+        server_hostname: str | None,
+        insecure: bool,
         open_socket: OpenSocket | None,
         connect_timeout: float,
-        keepalive: KeepAlive,
+        keepalive: KeepAlive | None,
         max_frame_size: int,
     ) -> None:
         self._role = role
         self._target = target
         self._ssl_context = ssl_context
+        self._server_hostname = server_hostname
+        self._insecure = insecure
         self._open_socket = open_socket or trio.open_tcp_stream
         self._connect_timeout = connect_timeout
-        self._keepalive = keepalive
+        self._keepalive = keepalive or KeepAlive()
         self._max_frame_size = max_frame_size
 
     async def dial(self) -> WebSocketConnection:
         """One attempt. Each of its two steps, asking and dialling, has `connect_timeout`."""
         if isinstance(self._target, str):
-            url = url_to_dial(self._target)
+            url = url_to_dial(self._target, insecure=self._insecure)
         else:
             url = await self._ask(self._target)
         link = WebSocketLink.client(url, max_message_size=self._max_frame_size)
@@ -74,7 +81,7 @@ class Dialer:
         return connection
 
     async def _ask(self, registry: Registry) -> WebSocketUrl:
-        question = RegistryQuestion(self._role, registry)
+        question = RegistryQuestion(self._role, registry, insecure=self._insecure)
         async with self._connected(question.url, question.where) as stream:
             exchange = question.exchange
             await stream.send_all(exchange.bytes_to_send())
@@ -114,7 +121,10 @@ class Dialer:
             self._ssl_context = ssl.create_default_context()
         # The ends of HTTP messages and WebSockets are known without TLS's own closing.
         return trio.SSLStream(
-            stream, self._ssl_context, server_hostname=host, https_compatible=True
+            stream,
+            self._ssl_context,
+            server_hostname=self._server_hostname or host,
+            https_compatible=True,
         )
 
     def _explain(self, error: BaseException, where: str) -> ConnectError | None:

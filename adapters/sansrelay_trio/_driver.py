@@ -9,7 +9,6 @@ is ever half sent.
 import logging
 import math
 import random
-import ssl
 from collections.abc import Callable
 
 import trio
@@ -17,17 +16,23 @@ from sansrelay.config import RelayConfig
 from sansrelay.connection import Role
 from sansrelay.driving import OnEvent, Session
 from sansrelay.events import Event
-from sansrelay.links import LEAVE_TIMEOUT, Backoff, ConnectError, KeepAlive, LinkStatus, Redial
-from sansrelay.network import Registry
-from sansrelay.stats import ConnectionStats
+from sansrelay.links import (
+    LEAVE_TIMEOUT,
+    SUPERSEDED,
+    SUPERSEDED_CODE,
+    Backoff,
+    ConnectError,
+    LinkStatus,
+    Redial,
+)
 
-from ._dial import Dialer, OpenSocket
+from ._dial import Dialer
 from ._errors import LinkClosed
 from ._stream import RelayStream
 from ._tasks import Wakeup, open_background
 from ._transport import WebSocketConnection
 
-__all__ = ["Driver", "RelayEnd"]
+__all__ = ["Driver"]
 
 _log = logging.getLogger("sansrelay_trio")
 
@@ -38,20 +43,15 @@ class Driver:
     def __init__(
         self,
         role: Role,
-        target: Registry | str,
+        dialer: Dialer,
         *,
-        config: RelayConfig | None,
-        ssl_context: ssl.SSLContext | None,
-        open_socket: OpenSocket | None,
-        connect_timeout: float,
+        config: RelayConfig,
         wait: float,
         backoff: Backoff | None,
-        keepalive: KeepAlive | None,
         rng: random.Random | None,
         on_event: OnEvent | None,
         on_stream: Callable[[RelayStream], None] | None = None,
     ) -> None:
-        config = config or RelayConfig()
         self._wake = Wakeup()
         self._alarm = trio.CancelScope()
         self._alarm_at = math.inf
@@ -69,15 +69,7 @@ class Driver:
         """Set when the first link is up, or none will be."""
         self.failed = trio.Event()
         """Set when `session.failure` is."""
-        self._dialer = Dialer(
-            role,
-            target,
-            ssl_context=ssl_context,
-            open_socket=open_socket,
-            connect_timeout=connect_timeout,
-            keepalive=keepalive or KeepAlive(),
-            max_frame_size=config.max_frame_size,
-        )
+        self._dialer = dialer
         self._redial = Redial(backoff or Backoff(), self.rng, wait=wait, now=trio.current_time())
         # Shielded from whoever is cancelled around it: `stop` has last words to send.
         self._scope = trio.CancelScope(shield=True)
@@ -116,18 +108,20 @@ class Driver:
 
     async def _keep_linked(self) -> None:
         while True:
-            error: ConnectError | None = None
             try:
                 connection = await self._dialer.dial()
-            except ConnectError as caught:
-                error = caught
+            except ConnectError as error:
+                pause = self._redial.pause_after(error, trio.current_time())
+                _log.info("%s; next attempt in %.1f s", error, pause)
             else:
                 await self._use(connection)
                 if self.session.leaving is not None:
                     return
-            pause = self._redial.pause_after(error, trio.current_time())
-            if error is not None:
-                _log.info("%s; next attempt in %.1f s", error, pause)
+                if connection.link.close_code == SUPERSEDED_CODE:
+                    pause = self._redial.pause_after_superseded(trio.current_time())
+                    _log.warning("%s; next attempt in %.1f s", SUPERSEDED, pause)
+                else:
+                    pause = self._redial.pause_after(None, trio.current_time())
             await trio.sleep(pause)
 
     async def _use(self, connection: WebSocketConnection) -> None:
@@ -189,24 +183,3 @@ def _guarded(on_event: OnEvent) -> OnEvent:
             _log.exception("on_event raised; the relay goes on")
 
     return call
-
-
-class RelayEnd:
-    """What both ends of the relay tell about themselves."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-
-    @property
-    def link(self) -> LinkStatus:
-        """How it stands with the link."""
-        return self._driver.session.status
-
-    @property
-    def failure(self) -> ConnectError | None:
-        """Why there will be no link any more; None as long as there is hope."""
-        return self._driver.session.failure
-
-    def stats(self) -> ConnectionStats:
-        """The counters of the `RelayConnection`, as they are now."""
-        return self._driver.session.conn.stats()

@@ -9,13 +9,13 @@ from typing import Never
 import trio
 from sansrelay.config import RelayConfig
 from sansrelay.connection import Role
-from sansrelay.driving import OnEvent
+from sansrelay.driving import OnEvent, RelayEnd
 from sansrelay.errors import ResetReason
 from sansrelay.links import CONNECT_TIMEOUT, Backoff, KeepAlive
 from sansrelay.network import Registry
 
-from ._dial import OpenSocket
-from ._driver import Driver, RelayEnd
+from ._dial import Dialer, OpenSocket
+from ._driver import Driver
 from ._errors import StreamEnded
 from ._stream import RelayStream
 from ._tasks import consists_of, open_background
@@ -40,6 +40,8 @@ async def serve_executor(
     *,
     config: RelayConfig | None = None,
     ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    insecure: bool = False,
     open_socket: OpenSocket | None = None,
     connect_timeout: float = CONNECT_TIMEOUT,
     wait: float = 0.0,
@@ -65,18 +67,25 @@ async def serve_executor(
     and the WebSocket is closed in order, within a second.
     """
     config = config or RelayConfig()
+    dialer = Dialer(
+        Role.EXECUTOR,
+        target,
+        ssl_context=ssl_context,
+        server_hostname=server_hostname,
+        insecure=insecure,
+        open_socket=open_socket,
+        connect_timeout=connect_timeout,
+        keepalive=keepalive,
+        max_frame_size=config.max_frame_size,
+    )
     async with open_background() as nursery:
         handlers = _Handlers(handler, nursery, limit=config.max_streams)
         driver = Driver(
             Role.EXECUTOR,
-            target,
+            dialer,
             config=config,
-            ssl_context=ssl_context,
-            open_socket=open_socket,
-            connect_timeout=connect_timeout,
             wait=wait,
             backoff=backoff,
-            keepalive=keepalive,
             rng=rng,
             on_event=on_event,
             on_stream=handlers.start,
@@ -85,7 +94,7 @@ async def serve_executor(
         try:
             await driver.linked.wait()
             if driver.session.failure is None:
-                task_status.started(ExecutorHandle(driver))
+                task_status.started(ExecutorHandle(driver.session))
                 await driver.failed.wait()
             assert driver.session.failure is not None
             raise driver.session.failure

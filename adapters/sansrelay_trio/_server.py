@@ -11,16 +11,13 @@ from sansrelay.errors import LocalProtocolError
 from sansrelay.http import HttpRequest, HttpResponse
 from sansrelay.http_server import HttpServerConnection
 from sansrelay.links import CLOSE_TIMEOUT, KeepAlive
-from sansrelay.network import EXHAUSTED, READ_SIZE, ServerLimits
+from sansrelay.network import ACCEPT_PAUSE, EXHAUSTED, READ_SIZE, Farewell, ServerLimits
 from sansrelay.websocket import DEFAULT_MAX_MESSAGE_SIZE
 
 from ._tasks import consists_of, open_background
 from ._transport import WebSocketConnection
 
 __all__ = ["ConnectionHandler", "ServerConnection", "serve_http"]
-
-_ACCEPT_PAUSE = 0.1
-"""Seconds to wait when the process or the machine can't take another connection."""
 
 _log = logging.getLogger("sansrelay_trio")
 
@@ -110,14 +107,14 @@ class ServerConnection:
             if patience.cancelled_caught:
                 raise trio.BrokenResourceError("the peer does not take the response")
 
-    async def _finish(self, code: int) -> None:
+    async def _finish(self, code: Farewell) -> None:
         """Close whatever it is by now, in `CLOSE_TIMEOUT` at most."""
         with trio.CancelScope(shield=True):
             if self.websocket is not None:
                 await self.websocket.aclose(code)
                 return
             with trio.move_on_after(CLOSE_TIMEOUT), suppress(trio.BrokenResourceError):
-                if code == _INTERNAL_ERROR:
+                if code is Farewell.INTERNAL_ERROR:
                     with suppress(LocalProtocolError):
                         self._http.respond(HttpResponse(status=500))
                 await self._flush()
@@ -127,8 +124,6 @@ class ServerConnection:
                         pass
             await trio.aclose_forcefully(self._stream)
 
-
-_NORMAL, _GOING_AWAY, _INTERNAL_ERROR = 1000, 1001, 1011
 
 ConnectionHandler = Callable[[ServerConnection], Awaitable[object]]
 
@@ -203,7 +198,7 @@ class _Server:
                     if error.errno not in EXHAUSTED:
                         raise
                     _log.warning("can't accept a connection: %s", error)
-                    await trio.sleep(_ACCEPT_PAUSE)
+                    await trio.sleep(ACCEPT_PAUSE)
                     continue
                 if self._open >= self._limits.max_connections:
                     _log.warning("%d connections are open; closed another", self._open)
@@ -238,18 +233,18 @@ class _Server:
         return None
 
     async def _handle(self, stream: trio.abc.Stream, peer: str) -> None:
-        code = _GOING_AWAY
+        code = Farewell.GOING_AWAY
         async with open_background() as nursery:
             connection = ServerConnection(
                 stream, nursery, peer=peer, limits=self._limits, keepalive=self._keepalive
             )
             try:
                 await self._handler(connection)
-                code = _NORMAL
+                code = Farewell.NORMAL
             except Exception as error:
                 # The peer is gone, or as good as gone. LinkClosed is one of these.
                 if not consists_of(error, trio.BrokenResourceError):
-                    code = _INTERNAL_ERROR
+                    code = Farewell.INTERNAL_ERROR
                     raise
                 _log.debug("connection from %s: %s", peer or "a peer", error)
             finally:

@@ -5,12 +5,11 @@ Three tasks at most touch a connection: one in `receive`, one or more in `send`,
 from reading.
 """
 
-import math
 from collections.abc import Iterable
 
 import trio
 from sansrelay.links import CLOSE_TIMEOUT, KeepAlive, LinkCause, PingTimer
-from sansrelay.network import READ_SIZE, WRITE_SIZE, end_of_link
+from sansrelay.network import READ_SIZE, WebSocketCore
 from sansrelay.websocket import WebSocketLink, WebSocketState
 
 from ._errors import LinkClosed
@@ -29,16 +28,12 @@ class WebSocketConnection:
 
     def __init__(self, stream: trio.abc.Stream, link: WebSocketLink, keepalive: KeepAlive) -> None:
         self._stream = stream
-        self._link = link
         self._keepalive = keepalive
         self._control = Wakeup()
-        self._pending: list[bytes] = []
+        self._core = WebSocketCore(link, keepalive, notify=self._control.set)
         self._write_lock = trio.StrictFIFOLock()
         self._reading = False
         self._reader_left = Wakeup()
-        self._heard_at = -math.inf
-        self._closing = False
-        self._gone: tuple[LinkCause, str] | None = None
 
     async def open(self) -> None:
         """Complete the opening handshake (client). Raises `LinkClosed`; `failure` has the details.
@@ -46,15 +41,15 @@ class WebSocketConnection:
         No deadline of its own. When cancelled or failed, only `aclose` is left to be called.
         """
         await self._flush()
-        while self._link.state is WebSocketState.CONNECTING:
+        while self.link.state is WebSocketState.CONNECTING:
             await self._read()
-        if self._link.state is not WebSocketState.OPEN:
+        if not self.link.was_open:
             raise self._closed()
 
     @property
     def link(self) -> WebSocketLink:
         """The state machine, to be looked at."""
-        return self._link
+        return self._core.link
 
     async def receive(self) -> list[bytes]:
         """The messages that have arrived, at least one. When cancelled, nothing is lost.
@@ -67,15 +62,15 @@ class WebSocketConnection:
         self._reading = True
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
-            messages = self._link.messages()
+            messages = self.link.messages()
             if messages:
                 await trio.lowlevel.cancel_shielded_checkpoint()
             while not messages:
-                if self._gone or self._link.should_close_transport:
+                if self._core.is_over:
                     await trio.lowlevel.cancel_shielded_checkpoint()
                     raise self._closed()
                 await self._read()
-                messages = self._link.messages()
+                messages = self.link.messages()
             return messages
         finally:
             self._reading = False
@@ -89,29 +84,19 @@ class WebSocketConnection:
         have left in part.
         """
         async with self._write_lock:
-            if self._gone or self._link.state is not WebSocketState.OPEN:
+            if not self._core.queue(messages):
                 raise self._closed()
-            for message in messages:
-                self._link.send_message(message)
             await self._write_out()
 
     async def keep_alive(self) -> None:
         """Serve pings until the link has ended; then return, and leave it to others to say so."""
         timer = PingTimer(self._keepalive, trio.current_time())
-        while not (self._gone or self._link.should_close_transport):
+        while not self._core.is_over:
             with trio.CancelScope(deadline=timer.deadline):
                 await self._control.wait()
-            now = trio.current_time()
-            if timer.is_dead(now, self._heard_at):
-                patience = self._keepalive.pong_timeout
-                await self._drop(
-                    LinkCause.PONG_TIMEOUT,
-                    f"nothing came from the peer for {patience:g} seconds after a ping",
-                )
+            if not self._core.keep_alive(timer, trio.current_time()):
+                await trio.aclose_forcefully(self._stream)
                 return
-            if self._link.state is WebSocketState.OPEN and timer.should_ping(now):
-                self._link.pongs()
-                self._link.ping()
             try:
                 await self._flush()
             except LinkClosed:
@@ -123,51 +108,40 @@ class WebSocketConnection:
         Messages that arrive meanwhile go to a task in `receive`, or nowhere. When cancelled, it
         closes by force, and so does a second call while the first one is at work.
         """
-        first, self._closing = not self._closing, True
+        first, self._core.closing = not self._core.closing, True
         try:
-            if first and not self._gone:
+            if first and self._core.gone is None:
                 with trio.move_on_after(CLOSE_TIMEOUT):
                     await self._close_in_order(code, reason)
         finally:
-            await self._drop(LinkCause.CLOSED_HERE, "this side closed the WebSocket")
+            self._core.closed_here()
+            await trio.aclose_forcefully(self._stream)
 
     async def _close_in_order(self, code: int, reason: str) -> None:
-        failed = self._link.failure is not None
-        self._link.close(code, reason)
+        failed = self.link.failure is not None
+        self.link.close(code, reason)
         try:
             await self._flush()
             # After a failure the transport is read to its end, lest a TCP reset, which unread bytes
             # cause, overtakes the Close frame that says why.
-            while failed or not self._link.should_close_transport:
+            while failed or not self.link.should_close_transport:
                 if self._reading:
                     await self._reader_left.wait()
                 else:
                     await self._read()
-                    self._link.messages()
+                    self.link.messages()
         except LinkClosed:
             pass
 
     async def _read(self) -> None:
         try:
-            data = await self._stream.receive_some(READ_SIZE)
+            data = bytes(await self._stream.receive_some(READ_SIZE))
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            self._link.receive_eof()
+            self.link.receive_eof()
             raise self._lost(error) from error
-        self._heard_at = trio.current_time()
-        if data:
-            self._link.receive_bytes(bytes(data))
-        elif self._link.should_close_transport:
+        writing = self._write_lock.locked()
+        if not self._core.received(data, trio.current_time(), writing=writing):
             raise self._closed()
-        else:
-            self._link.receive_eof()
-        # While somebody writes, the answers to pings stay with the link, which keeps only the last.
-        if not self._write_lock.locked():
-            answer = self._link.bytes_to_send()
-            if answer:
-                self._pending.append(answer)
-                self._control.set()
-        if self._link.should_close_transport:
-            self._control.set()
 
     async def _flush(self) -> None:
         async with self._write_lock:
@@ -175,52 +149,33 @@ class WebSocketConnection:
 
     async def _write_out(self) -> None:
         """Write all there is to write. The lock must be held."""
-        while True:
-            self._pending.append(self._link.bytes_to_send())
-            data = b"".join(self._pending)
-            self._pending.clear()
-            if not data:
-                return
-            if len(data) <= WRITE_SIZE:
-                await self._write(data)
-            else:
-                view = memoryview(data)
-                for start in range(0, len(data), WRITE_SIZE):
-                    await self._write(view[start : start + WRITE_SIZE])
+        for block in self._core.blocks():
+            await self._write(block)
 
     async def _write(self, block: bytes | memoryview) -> None:
-        patience = self._keepalive.write_timeout
         written = False
         try:
-            with trio.move_on_after(patience) as scope:
+            with trio.move_on_after(self._keepalive.write_timeout) as scope:
                 await self._stream.send_all(block)
                 written = True
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise self._lost(error) from error
         finally:
             if scope.cancelled_caught:
-                message = f"the peer took nothing for {patience:g} seconds"
-                await self._drop(LinkCause.WRITE_TIMEOUT, message)
+                self._core.write_timed_out()
             elif not written:
-                await self._drop(LinkCause.SEND_CANCELLED, LinkCause.SEND_CANCELLED.value)
+                self._core.end(LinkCause.SEND_CANCELLED, LinkCause.SEND_CANCELLED.value)
+            if not written:
+                await trio.aclose_forcefully(self._stream)
         if not written:
             raise self._closed()
 
-    async def _drop(self, cause: LinkCause, message: str) -> None:
-        if self._gone is None:
-            self._gone = cause, message
-        self._control.set()
-        await trio.aclose_forcefully(self._stream)
-
     def _lost(self, error: Exception) -> LinkClosed:
-        """The transport broke, or was closed by `_drop`."""
-        if self._gone is None:
-            detail = str(error.__cause__ or error)
-            self._gone = LinkCause.CONNECTION_LOST, f"the connection broke: {detail}"
-            self._control.set()
+        """The transport broke, or was closed here."""
+        detail = error.__cause__ or error
+        self._core.end(LinkCause.CONNECTION_LOST, f"the connection broke: {detail}")
         return self._closed()
 
     def _closed(self) -> LinkClosed:
-        link = self._link
-        cause, message = self._gone or end_of_link(link, closing=self._closing)
-        return LinkClosed(cause, message, code=link.close_code, reason=link.close_reason)
+        cause, message = self._core.ending
+        return LinkClosed(cause, message, code=self.link.close_code, reason=self.link.close_reason)

@@ -123,6 +123,41 @@ def test_the_package_can_be_run() -> None:
     assert (done.returncode, done.stdout.split()[0]) == (0, b"sansrelay")
 
 
+@pytest.mark.parametrize("module", ["click", "trio", "wsproto", "sansrelay_apps.options"])
+def test_an_interrupt_among_the_imports_ends_it_quietly(module: str) -> None:
+    program = (
+        "import os, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        f"        if name == {module!r}:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "sys.argv[1:] = ['exec', '--', 'ls']\n"
+        "from sansrelay_apps.entry import main\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_command_gets_interrupts_as_usual(ignored: bool) -> None:
+    program = (
+        "import signal, sys\n"
+        f"if {ignored}: signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from sansrelay_apps import entry\n"
+        "import sansrelay_apps.cli as cli, click\n"
+        "@click.command('decode')\n"
+        "def command(): print(signal.getsignal(signal.SIGINT).__name__)\n"
+        "cli.probe = command\n"
+        "cli._COMMANDS['decode'] = cli._Entry('sansrelay_apps.cli:probe', '')\n"
+        "sys.argv[1:] = ['decode']\n"
+        "entry.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.stdout == (b"" if ignored else b"default_int_handler\n")
+
+
 @pytest.mark.parametrize(
     "arguments", [("-v", "exec", "-v"), ("-vv", "exec"), ("exec", "-v", "--verbose")]
 )

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,26 @@ async def test_a_registry_that_is_not_there() -> None:
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ((), 255, "others could read the token on its way to 0.0.0.0: use https://"),
+        (("--insecure",), 0, ""),
+    ],
+)
+async def test_another_machine_without_tls(
+    arguments: tuple[str, ...], status: int, words: str
+) -> None:
+    async with relay() as place:
+        # This machine too, but not by an address that is known to be so.
+        url = place.url.replace("127.0.0.1", "0.0.0.0")
+        script = '$SANSRELAY exec "$@" -- true'
+        done = await shell(script, "--registry", url, "--id", "box1", *arguments)
+    assert (done[0], done[1]) == (status, b"")
+    assert words in done[2].decode()
+    assert done[2].count(b"\n") == bool(words)
+
+
 # -- as a process
 
 
@@ -76,18 +97,31 @@ async def test_a_pipeline_that_loses_its_reader() -> None:
 
 
 @pytest.mark.parametrize(
-    ("closed", "out", "err"),
-    [
-        ("<&-", b"out\n", b"err\n"),
-        (">&-", b"", b"err\n"),
-        ("2>&-", b"out\n", b""),
-        ("<&- >&- 2>&-", b"", b""),
-    ],
+    ("closed", "out", "err"), [("<&-", b"out\n", b"err\n"), ("2>&-", b"out\n", b"")]
 )
 async def test_closed_descriptors_get_no_bytes(closed: str, out: bytes, err: bytes) -> None:
     async with relay() as place:
         script = f'$SANSRELAY exec "$@" -- sh -c "echo out; echo err >&2; exit 3" {closed}'
         assert await shell(script, *place.options) == (3, out, err)
+
+
+@pytest.mark.parametrize(
+    ("closed", "line"),
+    [
+        (">&-", b"sansrelay: can't write to standard output: Bad file descriptor\n"),
+        ("<&- >&- 2>&-", b""),
+    ],
+)
+async def test_output_for_a_closed_descriptor_is_a_failure(closed: str, line: bytes) -> None:
+    async with relay() as place:
+        script = f'$SANSRELAY exec "$@" -- echo out {closed}'
+        assert await shell(script, *place.options) == (255, b"", line)
+
+
+async def test_a_closed_output_that_nothing_is_written_to() -> None:
+    async with relay() as place:
+        script = '$SANSRELAY exec "$@" -- sh -c "exit 3" >&-'
+        assert await shell(script, *place.options) == (3, b"", b"")
 
 
 async def test_a_terminal_as_input_holds_nothing_up() -> None:
@@ -201,10 +235,14 @@ async def test_the_log_is_on_standard_error() -> None:
     async with relay() as place:
         status, out, err = await shell('$SANSRELAY exec -v "$@" -- true', *place.options)
     assert (status, out) == (0, b"")
-    log = err.decode().splitlines()
-    assert all(line.startswith("sansrelay: ") for line in log)
-    assert "sansrelay: the program has exited with 0" in log
-    assert any(line.startswith("sansrelay: connected to box1: sansrelay ") for line in log)
+    lines = [line.split(maxsplit=2) for line in err.decode().splitlines()]
+    assert {prefix for prefix, _, _ in lines} == {"sansrelay:"}
+    times = [datetime.fromisoformat(time) for _, time, _ in lines]
+    assert times == sorted(times)
+    assert abs((datetime.now(UTC) - times[-1]).total_seconds()) < PATIENCE
+    log = [message for _, _, message in lines]
+    assert "the program has exited with 0" in log
+    assert any(message.startswith("connected to box1: sansrelay ") for message in log)
 
 
 async def test_the_counters_are_written_in_the_end(tmp_path: Path) -> None:

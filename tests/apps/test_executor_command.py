@@ -302,7 +302,7 @@ async def test_an_answer_that_says_no_is_final(
 
 
 async def test_a_host_without_an_address_is_final() -> None:
-    done = await run(*options("http://no..host:1"))
+    done = await run(*options("https://no..host:1"))
     assert (done.status, done.out) == (1, b"")
     assert "has no address" in done.line
 
@@ -378,3 +378,16 @@ async def test_the_log_tells_what_happens_and_no_secret() -> None:
             assert "stream a\N{REPLACEMENT CHARACTER}b opened, reliable" in text
             assert "s3cret" not in text
             assert "ticket=" not in text
+
+
+async def test_a_rendezvous_on_another_machine_without_tls() -> None:
+    async with serving() as place:
+        # This machine too, but not by an address that is known to be so.
+        url = place.url.replace("127.0.0.1", "0.0.0.0")
+        async with started(*options(url), stderr=subprocess.PIPE) as process:
+            line = await Log(process).whole()
+            assert "use https:// in the registry's URL, or --insecure" in line
+            assert await process.wait() == 2
+        async with started(*options(url), "--insecure") as process:
+            assert await first_line(process) == "ready box1"
+            process.terminate()

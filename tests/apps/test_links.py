@@ -12,11 +12,12 @@ from rendezvous_kit import SIGNER, ask, close_code, data, dial, frame, resume, s
 from sansrelay import RelayConfig, Role
 from sansrelay.codec import encode_frame
 from sansrelay.frames import ResetFrame
+from sansrelay.links import SUPERSEDED_CODE
 from sansrelay.rendezvous import DropCause, RendezvousConfig
 from sansrelay_apps.rendezvous import (
     TicketSigner,
 )
-from sansrelay_apps.rendezvous.links import FAREWELL_TIMEOUT, SUPERSEDED_CODE
+from sansrelay_apps.rendezvous.links import FAREWELL_TIMEOUT
 from sansrelay_apps.rendezvous.tickets import Ticket
 from sansrelay_trio import Registry, RelayStream, open_harness, serve_executor
 

@@ -29,7 +29,7 @@ def probe(access: RegistryAccess, more: str) -> None:
 
 def call(*arguments: str, env: Mapping[str, str | None] = TOKEN) -> Result:
     unset: dict[str, str | None] = dict.fromkeys(
-        ("SANSRELAY_REGISTRY", "SANSRELAY_ID", "SANSRELAY_TOKEN")
+        ("SANSRELAY_REGISTRY", "SANSRELAY_ID", "SANSRELAY_TOKEN", "SANSRELAY_INSECURE")
     )
     return CliRunner().invoke(probe, arguments, env={**unset, **env})
 
@@ -102,6 +102,14 @@ def test_a_token_file_goes_before_the_environment(tmp_path: Path) -> None:
             ),
         ),
         (
+            ("--registry", "http://10.0.0.5:8700", "--id", "x"),
+            {**TOKEN, "SANSRELAY_INSECURE": "0"},
+            (
+                "others could read the token on its way to 10.0.0.5: use https:// in the "
+                "registry's URL, or --insecure if the network between is trusted"
+            ),
+        ),
+        (
             GIVEN,
             {"SANSRELAY_TOKEN": "with space"},
             (
@@ -139,6 +147,17 @@ def test_a_token_file_that_can_not_be_read(tmp_path: Path, name: str, detail: st
         2,
         f"sansrelay: the token file {path} can't be read: {detail}\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env"), [(("--insecure",), {}), ((), {"SANSRELAY_INSECURE": "1"})]
+)
+def test_plain_http_to_another_machine_is_asked_for(
+    arguments: tuple[str, ...], env: dict[str, str]
+) -> None:
+    given = ("--registry", "http://10.0.0.5:8700", "--id", "x")
+    result = call(*given, *arguments, env={**TOKEN, **env})
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 def test_a_token_is_not_shown_by_accident() -> None:

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from sansrelay_apps import registry_http
 from sansrelay_apps.url_command import command
 
-URL = "ws://relay.test:80/relay/box1?role=harness&ticket=x%2Fy"
+URL = "ws://localhost:80/relay/box1?role=harness&ticket=x%2Fy"
 
 
 def response(status: int, body: object, *, headers: str = "") -> bytes:
@@ -93,6 +93,14 @@ def test_the_url_is_printed_as_it_came() -> None:
     assert server.request.startswith(b"POST /base/cloud/environment/box1/connect HTTP/1.1\r\n")
     assert b"\r\nauthorization: bearer tok\r\n" in server.request.lower()
     assert server.body == b""
+
+
+@pytest.mark.parametrize(("arguments", "said"), [((), True), (("--insecure",), False)])
+def test_a_url_that_others_can_listen_to(arguments: tuple[str, ...], said: bool) -> None:
+    url = "ws://relay.test/e?role=harness"
+    result, _ = ask(granted(url), *arguments)
+    assert (result.exit_code, result.stdout) == (0, f"{url}\n")
+    assert ("the URL is not wss://" in result.stderr) is said
 
 
 def test_an_executors_url() -> None:
@@ -216,7 +224,7 @@ def test_a_host_that_does_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "create_connection", unknown)
-    result = call("http://nowhere.invalid")
+    result = call("http://nowhere.invalid", "--insecure")
     assert result.exit_code == 1
     assert "the host name of the registry at nowhere.invalid:80 has no address" in result.stderr
 

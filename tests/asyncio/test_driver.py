@@ -8,13 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from asyncio_net import (
-    GRANTED,
     HARNESS_URL,
-    REGISTRY,
     Cable,
     LongestPauses,
     Relay,
-    after_ticks,
     all_wait,
     echo,
     now,
@@ -230,31 +227,6 @@ class TestLeaving:
             await asyncio.sleep(10)
             start = now()
         assert now() == start
-
-
-class TestCancellation:
-    @pytest.mark.parametrize("first", range(0, 120, 10))
-    async def test_wherever_it_strikes_nothing_is_left(self, relay: Relay, first: int) -> None:
-        """Through asking, dialling, handshake, use and leaving."""
-
-        async def use() -> None:
-            async with open_harness(REGISTRY, open_socket=relay.net.open_socket) as harness:
-                async with await harness.open_stream() as stream:
-                    await stream.send(b"x")
-                    await stream.receive()
-
-        await relay.start_executor(echo)
-        await asyncio.sleep(1)
-        tasks = len(asyncio.all_tasks())
-        for ticks in range(first, first + 10):
-            relay.router.refusals.clear()
-            relay.router.refusals.append(GRANTED)
-            task: asyncio.Task[object] = asyncio.create_task(use())
-            await after_ticks(ticks, task)
-            await asyncio.wait([task])
-            assert task.cancelled() or task.exception() is None
-            await asyncio.sleep(1)
-            assert len(asyncio.all_tasks()) == tasks
 
 
 class TestExceptionsOfTheBlock:

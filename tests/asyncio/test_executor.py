@@ -2,10 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from itertools import pairwise
 
 import pytest
+import pytest_asyncio
 
-from asyncio_net import EXECUTOR_URL, Relay, all_wait, echo, stay
+from asyncio_net import EXECUTOR_URL, LongestPauses, Relay, all_wait, echo, stay
 from sansrelay import RelayConfig, ResetReason
 from sansrelay.codec import encode_frame
 from sansrelay.frames import DataFrame, ResetFrame
@@ -18,8 +21,11 @@ from sansrelay_asyncio import (
     Registry,
     RegistryRefused,
     RelayStream,
+    ServerConnection,
     StreamEnded,
+    WebSocketConnection,
     serve_executor,
+    serve_http,
 )
 
 pytestmark = pytest.mark.asyncio(loop_factories=["virtual"])
@@ -190,7 +196,7 @@ async def test_a_later_failure_that_is_final_is_raised_plain(relay: Relay) -> No
 
     granted = b'{"environment_id": "box1", "url": "%s"}' % EXECUTOR_URL.encode()
     relay.router.refusals.append(HttpResponse(status=200, body=granted))
-    registry = Registry("http://relay.test", "box1", token="secret")
+    registry = Registry("http://localhost", "box1", token="secret")
     started = asyncio.Event()
     serving = asyncio.create_task(
         serve_executor(
@@ -226,3 +232,65 @@ async def test_a_stream_that_comes_while_it_leaves_does_not_keep_it(relay: Relay
         relay.executor.cancel()
         await asyncio.wait([relay.executor])
     assert asyncio.get_running_loop().time() < 10
+
+
+class OnePlace:
+    """A server with room for one executor: a newer one takes over."""
+
+    def __init__(self) -> None:
+        self.link: WebSocketConnection | None = None
+
+    async def serve(self, connection: ServerConnection) -> None:
+        await connection.next_request()
+        former, self.link = self.link, await connection.accept_websocket()
+        if former is not None:
+            await former.aclose(4001, "another executor took over this id")
+        while True:
+            await self.link.receive()
+
+
+class TestTakenOver:
+    @pytest_asyncio.fixture
+    async def place(self) -> AsyncGenerator[Relay]:
+        place = Relay()
+        place.start(serve_http(OnePlace().serve, listeners=[place.net.listener]))
+        yield place
+        await place.stop()
+
+    async def execute(self, place: Relay) -> None:
+        started = asyncio.Event()
+        place.start(
+            serve_executor(
+                echo,
+                EXECUTOR_URL,
+                open_socket=place.net.open_socket,
+                rng=LongestPauses(),
+                on_started=lambda _: started.set(),
+            )
+        )
+        await started.wait()
+
+    async def test_two_under_one_id_leave_each_other_more_and_more_time(
+        self, place: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        for _ in range(2):
+            await self.execute(place)
+        await asyncio.sleep(160)
+        # The first is the second executor's; then each has its turn.
+        pauses = [b - a for a, b in pairwise(place.net.dialled_at)]
+        assert pauses == pytest.approx([0, 5, 5, 10, 10, 20, 20, 40, 40], abs=0.1)
+        said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert len(said) == len(pauses)
+        assert said[0] == (
+            "another process took over this executor's id: give each executor an id of its own; "
+            "next attempt in 5.0 s"
+        )
+
+    async def test_by_its_own_newer_link_an_executor_has_nothing_to_say(
+        self, place: Relay, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        await self.execute(place)
+        place.net.cables[0].stall()
+        await asyncio.sleep(100)
+        assert place.net.dialled_at == pytest.approx([0, 40.1], abs=0.1)
+        assert not caplog.records

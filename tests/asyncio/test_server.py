@@ -61,7 +61,7 @@ class Serving:
     @asynccontextmanager
     async def websocket(self) -> AsyncGenerator[WebSocketConnection]:
         sock = await self.net.open_socket("relay.test", 80)
-        stream = await connect_stream(sock, ssl_context=None, host="relay.test")
+        stream = await connect_stream(sock, ssl_context=None, server_hostname="relay.test")
         connection = WebSocketConnection(
             stream, WebSocketLink.client("ws://relay.test/"), KeepAlive()
         )

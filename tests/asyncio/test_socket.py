@@ -89,7 +89,7 @@ async def test_cancelled_it_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_what_arrived_before_this_side_closed_is_not_handed_out() -> None:
     one, two = socket.socketpair()
-    stream = await _socket.connect_stream(one, ssl_context=None, host="relay.test")
+    stream = await _socket.connect_stream(one, ssl_context=None, server_hostname="relay.test")
     with two:
         two.send(b"x")
         await asyncio.sleep(1)

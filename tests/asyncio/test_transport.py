@@ -33,7 +33,9 @@ async def joined(
     keepalive: KeepAlive | None = None, max_message_size: int = 10_000_000
 ) -> AsyncGenerator[Pair]:
     client_sock, server_sock, cable = cable_pair()
-    client_stream = await connect_stream(client_sock, ssl_context=None, host="relay.test")
+    client_stream = await connect_stream(
+        client_sock, ssl_context=None, server_hostname="relay.test"
+    )
     server_stream = await accept_stream(server_sock, ssl_context=None)
     link = WebSocketLink.client("ws://relay.test/", max_message_size=max_message_size)
     client = WebSocketConnection(client_stream, link, keepalive or KeepAlive())
@@ -100,6 +102,31 @@ async def test_what_is_not_read_is_held_back_at_the_peer(pair: Pair) -> None:
     assert len(pair.server._stream._received) <= 2 * 256 * 1024
     assert await pair.server.receive() == [bytes(5_000_000)]
     await sending
+
+
+async def test_messages_that_came_with_the_handshake_and_a_close_are_received() -> None:
+    client_sock, server_sock, cable = cable_pair()
+    client_stream = await connect_stream(client_sock, ssl_context=None, server_hostname="")
+    server_stream = await accept_stream(server_sock, ssl_context=None)
+    link = WebSocketLink.client("ws://relay.test/")
+    client = WebSocketConnection(client_stream, link, KeepAlive())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(client.open())
+        http = HttpServerConnection()
+        while http.next_request() is None:
+            http.receive_bytes(await server_stream.receive_some())
+        accepted = http.accept_websocket()
+        accepted.send_message(b"at once")
+        accepted.close(4001, "and that was it")
+        server_stream.write(accepted.bytes_to_send())
+    assert await client.receive() == [b"at once"]
+    with pytest.raises(LinkClosed, match="code 4001: and that was it") as caught:
+        await client.receive()
+    assert caught.value.cause is LinkCause.CLOSED_BY_PEER
+    for stream in (client_stream, server_stream):
+        stream.abort()
+        await stream.wait_gone()
+    cable.cut()
 
 
 async def test_a_cancelled_receive_loses_nothing() -> None:

@@ -25,25 +25,31 @@ from sansrelay_trio import (
     serve_executor,
     serve_http,
 )
-from trio_net import HARNESS_URL, MemoryNet, Relay, echo
+from trio_net import GRANTED, HARNESS_URL, MemoryNet, Relay, echo
 
 pytestmark = pytest.mark.trio
 
-REGISTRY = Registry("http://relay.test/prefix", "box1", token="secret")
+REGISTRY = Registry("http://localhost/prefix", "box1", token="secret")
 
 
 async def connect(
     target: Registry | str,
     *,
     ssl_context: ssl.SSLContext | None = None,
+    server_hostname: str | None = None,
+    insecure: bool = False,
     net: MemoryNet | None = None,
     connect_timeout: float = 10,
+    wait: float = 0,
 ) -> None:
     async with open_harness(
         target,
         ssl_context=ssl_context,
+        server_hostname=server_hostname,
+        insecure=insecure,
         open_socket=net.open_socket if net else None,
         connect_timeout=connect_timeout,
+        wait=wait,
     ):
         pass
 
@@ -78,7 +84,7 @@ class TestTcp:
         assert f"127.0.0.1:{port} refused the connection" in str(failure)
 
     async def test_a_name_that_can_not_be_one(self) -> None:
-        failure = await failure_of(connect(f"ws://{'a' * 64}.test/"))
+        failure = await failure_of(connect(f"wss://{'a' * 64}.test/"))
         assert failure.cause is ConnectCause.UNKNOWN_HOST
 
     @pytest.mark.parametrize(
@@ -159,6 +165,56 @@ class TestTcp:
         assert failure.cause is ConnectCause.BAD_URL
 
 
+class TestInsecure:
+    """Plain ws:// and http:// to another machine have to be asked for."""
+
+    FAR = "ws://relay.test/harness"
+
+    @pytest.mark.parametrize(
+        ("target", "remedy"),
+        [
+            (FAR, "relay.test:80: use wss://, or insecure=True"),
+            (
+                Registry("http://relay.test", "box1", token="secret"),
+                "the registry at relay.test:80: use https://, or insecure=True",
+            ),
+        ],
+        ids=["server", "registry"],
+    )
+    async def test_it_is_refused_before_anything_is_connected(
+        self, relay: Relay, target: Registry | str, remedy: str
+    ) -> None:
+        failure = await failure_of(connect(target, net=relay.net, wait=60))
+        assert failure.cause is ConnectCause.INSECURE
+        assert remedy in str(failure)
+        assert relay.net.dialled_at == []
+
+    @pytest.mark.parametrize("insecure", [False, True])
+    async def test_what_a_registry_answers_is_not_dialled_either(
+        self, relay: Relay, insecure: bool
+    ) -> None:
+        body = b'{"environment_id": "box1", "url": "%s"}' % self.FAR.encode()
+        relay.router.refusals.append(HttpResponse(status=200, body=body))
+        if insecure:
+            await connect(REGISTRY, net=relay.net, insecure=True)
+        else:
+            failure = await failure_of(connect(REGISTRY, net=relay.net))
+            assert failure.cause is ConnectCause.INSECURE
+        assert len(relay.net.dialled_at) == 1 + insecure
+
+    async def test_an_executor_is_as_careful(self, relay: Relay) -> None:
+        with pytest.raises(ConnectError) as caught:
+            with trio.fail_after(10):
+                await serve_executor(echo, self.FAR, open_socket=relay.net.open_socket)
+        assert caught.value.cause is ConnectCause.INSECURE
+
+    async def test_asked_for_it_is_done(self, relay: Relay) -> None:
+        registry = Registry("http://relay.test", "box1", token="secret")
+        relay.router.refusals.append(GRANTED)
+        await connect(registry, net=relay.net, insecure=True)
+        assert len(relay.net.dialled_at) == 2
+
+
 class TestTls:
     @pytest.fixture
     def authority(self) -> trustme.CA:
@@ -217,8 +273,11 @@ class TestTls:
         authority.configure_trust(trusting)
         async with self.tls_server(serving, relay) as port:
             failure = await failure_of(connect(f"wss://127.0.0.1:{port}/", ssl_context=trusting))
-        assert failure.cause is ConnectCause.TLS
-        assert "127.0.0.1" in str(failure)
+            assert failure.cause is ConnectCause.TLS
+            assert "127.0.0.1" in str(failure)
+            await connect(
+                f"wss://127.0.0.1:{port}/", ssl_context=trusting, server_hostname="localhost"
+            )
 
     async def test_a_server_that_does_not_speak_tls(self) -> None:
         async def speak(stream: trio.SocketStream) -> None:

@@ -19,13 +19,10 @@ from sansrelay_trio import (
     open_harness,
 )
 from trio_net import (
-    GRANTED,
     HARNESS_URL,
-    REGISTRY,
     Cable,
     LongestPauses,
     Relay,
-    cancel_after,
     echo,
     refused,
     wait_for,
@@ -248,32 +245,6 @@ class TestLeaving:
                 assert trio.lowlevel.current_statistics().tasks_living > before
         await trio.testing.wait_all_tasks_blocked()
         assert trio.lowlevel.current_statistics().tasks_living == before
-
-
-class TestCancellation:
-    @pytest.mark.parametrize("ticks", range(0, 81, 3))
-    async def test_wherever_it_strikes_nothing_is_left(
-        self, relay: Relay, autojump_clock: trio.testing.MockClock, ticks: int
-    ) -> None:
-        """Through asking, dialling, handshake, use and leaving."""
-        await relay.start_executor(echo)
-        relay.router.refusals.append(GRANTED)
-        tasks = trio.lowlevel.current_statistics().tasks_living
-        for offset in range(3):
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(cancel_after, ticks + offset, scope)
-                    async with open_harness(REGISTRY, open_socket=relay.net.open_socket) as harness:
-                        async with await harness.open_stream() as stream:
-                            await stream.send(b"x")
-                            await stream.receive()
-            await trio.testing.wait_all_tasks_blocked()
-            assert trio.lowlevel.current_statistics().tasks_living == tasks
-            relay.router.refusals.clear()
-            relay.router.refusals.append(GRANTED)
-            for cable in relay.net.cables[1:]:
-                with pytest.raises(trio.ClosedResourceError):
-                    await cable.client.receive_some()
 
 
 class TestExceptionsOfTheBlock:

@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from itertools import pairwise
 
 import pytest
 import trio.testing
@@ -19,10 +20,13 @@ from sansrelay_trio import (
     Registry,
     RegistryRefused,
     RelayStream,
+    ServerConnection,
     StreamEnded,
+    WebSocketConnection,
     serve_executor,
+    serve_http,
 )
-from trio_net import EXECUTOR_URL, Relay, echo
+from trio_net import EXECUTOR_URL, LongestPauses, MemoryNet, Relay, echo
 
 pytestmark = pytest.mark.trio
 
@@ -220,7 +224,7 @@ async def test_a_later_failure_that_is_final_is_raised_plain(
             handlers.append(error)
             raise
 
-    registry = Registry("http://relay.test", "box1", token="secret")
+    registry = Registry("http://localhost", "box1", token="secret")
     granted = b'{"environment_id": "box1", "url": "%s"}' % EXECUTOR_URL.encode()
 
     async def revoke(task_status: trio.TaskStatus[None]) -> None:
@@ -279,3 +283,75 @@ async def test_a_stream_that_comes_while_it_leaves_does_not_keep_it(
             await relay.router.executor.send([opening])
             nursery.cancel_scope.cancel()
     assert trio.current_time() < 30
+
+
+class OnePlace:
+    """A server with room for one executor: a newer one takes over."""
+
+    def __init__(self) -> None:
+        self.link: WebSocketConnection | None = None
+
+    async def serve(self, connection: ServerConnection) -> None:
+        await connection.next_request()
+        former, self.link = self.link, await connection.accept_websocket()
+        if former is not None:
+            await former.aclose(4001, "another executor took over this id")
+        while True:
+            await self.link.receive()
+
+
+class TestTakenOver:
+    @pytest.fixture
+    def net(self) -> MemoryNet:
+        return MemoryNet()
+
+    async def serve(self, nursery: trio.Nursery, net: MemoryNet) -> None:
+        nursery.start_soon(partial(serve_http, OnePlace().serve, listeners=[net]))
+
+    async def execute(self, nursery: trio.Nursery, net: MemoryNet) -> None:
+        await nursery.start(
+            partial(
+                serve_executor,
+                echo,
+                EXECUTOR_URL,
+                open_socket=net.open_socket,
+                rng=LongestPauses(),
+            )
+        )
+
+    async def test_two_under_one_id_leave_each_other_more_and_more_time(
+        self,
+        net: MemoryNet,
+        caplog: pytest.LogCaptureFixture,
+        autojump_clock: trio.testing.MockClock,
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            await self.serve(nursery, net)
+            for _ in range(2):
+                await self.execute(nursery, net)
+            await trio.sleep(160)
+            nursery.cancel_scope.cancel()
+        # The first is the second executor's; then each has its turn.
+        pauses = [b - a for a, b in pairwise(net.dialled_at)]
+        assert pauses == pytest.approx([0, 5, 5, 10, 10, 20, 20, 40, 40], abs=0.1)
+        said = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+        assert len(said) == len(pauses)
+        assert said[0] == (
+            "another process took over this executor's id: give each executor an id of its own; "
+            "next attempt in 5.0 s"
+        )
+
+    async def test_by_its_own_newer_link_an_executor_has_nothing_to_say(
+        self,
+        net: MemoryNet,
+        caplog: pytest.LogCaptureFixture,
+        autojump_clock: trio.testing.MockClock,
+    ) -> None:
+        async with trio.open_nursery() as nursery:
+            await self.serve(nursery, net)
+            await self.execute(nursery, net)
+            net.cables[0].stall()
+            await trio.sleep(100)
+            nursery.cancel_scope.cancel()
+        assert net.dialled_at == pytest.approx([0, 40.1], abs=0.1)
+        assert not caplog.records

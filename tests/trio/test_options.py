@@ -31,7 +31,7 @@ def test_the_backoff_doubles_up_to_its_cap_and_has_full_jitter() -> None:
 
 
 def test_the_defaults_are_those_documented() -> None:
-    assert Backoff() == Backoff(first=0.1, cap=10)
+    assert Backoff() == Backoff(first=0.1, cap=10, superseded_first=5, superseded_cap=300)
     assert KeepAlive() == KeepAlive(ping_interval=20, pong_timeout=20, write_timeout=60)
 
 
@@ -40,6 +40,8 @@ def test_the_defaults_are_those_documented() -> None:
     [
         (lambda: Backoff(first=0), "first"),
         (lambda: Backoff(cap=-1), "cap"),
+        (lambda: Backoff(superseded_first=0), "superseded_first"),
+        (lambda: Backoff(superseded_cap=math.nan), "superseded_cap"),
         (lambda: KeepAlive(ping_interval=0), "ping_interval"),
         (lambda: KeepAlive(pong_timeout=math.nan), "pong_timeout"),
         (lambda: KeepAlive(write_timeout=True), "write_timeout"),

@@ -172,7 +172,7 @@ class TestFirstConnection:
                 pytest.fail("no link")
         assert caught.value.cause is cause
         assert caught.value.status == (int(kind) if kind.isdigit() else None)
-        assert "relay.test:80" in str(caught.value)
+        assert "localhost:80" in str(caught.value)
         assert len(relay.net.dialled_at) == 1
 
     async def test_it_is_given_up_when_wait_is_over(

@@ -350,3 +350,60 @@ async def test_a_stream_opens_once_there_is_an_executor(
         await stream.wait_opened()
         assert stream.profile is Profile.RELIABLE
         assert await stream.receive() == b"early"
+
+
+class TestWaits:
+    async def test_each_message_is_settled_when_the_peer_has_taken_it_over(
+        self, relay: Relay, autojump_clock: trio.testing.MockClock
+    ) -> None:
+        handler, settled = Idle(), list[int]()
+        await relay.start_executor(handler)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+
+            async def wait(number: int) -> None:
+                await stream.wait_settled(number)
+                settled.append(number)
+
+            async with trio.open_nursery() as nursery:
+                for number in (2, 1, 2):
+                    nursery.start_soon(wait, number)
+                for message in (b"one", b"two"):
+                    await stream.send(message)
+                peer = await handler.accepted()
+                await trio.testing.wait_all_tasks_blocked()
+                assert settled == []
+                assert await peer.receive() == b"one"
+                with trio.fail_after(60):
+                    while not settled:  # noqa: ASYNC110
+                        await trio.sleep(0.01)
+                assert settled == [1]
+                assert await peer.receive() == b"two"
+            assert settled == [1, 2, 2]
+            await stream.wait_settled(2)
+
+    async def test_a_message_is_not_settled_by_the_end(self, relay: Relay) -> None:
+        handler = Idle()
+        await relay.start_executor(handler)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            await stream.send(b"x")
+            peer = await handler.accepted()
+            peer.reset("enough")
+            with pytest.raises(StreamEnded, match="enough"):
+                await stream.wait_settled(1)
+            with pytest.raises(trio.ClosedResourceError):
+                await peer.wait_settled(1)
+
+    async def test_the_end_is_told_whatever_it_is(self, relay: Relay) -> None:
+        handler = Idle()
+        await relay.start_executor(handler)
+        async with relay.harness() as harness:
+            stream = await harness.open_stream()
+            await stream.send(b"not received")
+            peer = await handler.accepted()
+            stream.reset("enough")
+            here, there = await stream.wait_ended(), await peer.wait_ended()
+            assert (here.reason, here.by) == ("enough", EndedBy.LOCAL)
+            assert (there.reason, there.by) == ("enough", EndedBy.PEER)
+            assert await peer.receive() == b"not received"

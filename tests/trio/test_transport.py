@@ -87,6 +87,25 @@ async def test_messages_that_came_with_the_handshake_are_received() -> None:
         assert await client.receive() == [b"at once"]
 
 
+async def test_messages_that_came_with_the_handshake_and_a_close_are_received() -> None:
+    cable = Cable()
+    link = WebSocketLink.client("ws://relay.test/")
+    client = WebSocketConnection(cable.client, link, KeepAlive())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.open)
+        http = HttpServerConnection()
+        while http.next_request() is None:
+            http.receive_bytes(bytes(await cable.server.receive_some()))
+        accepted = http.accept_websocket()
+        accepted.send_message(b"at once")
+        accepted.close(4001, "and that was it")
+        await cable.server.send_all(accepted.bytes_to_send())
+    assert await client.receive() == [b"at once"]
+    with pytest.raises(LinkClosed, match="code 4001: and that was it") as caught:
+        await client.receive()
+    assert caught.value.cause is LinkCause.CLOSED_BY_PEER
+
+
 async def test_a_cancelled_receive_loses_nothing() -> None:
     for ticks in range(6):
         cable = Cable()
@@ -342,7 +361,7 @@ class TestKeepAlive:
                 client.link.ping(bytes(125))
                 await client_stream.send_all(client.link.bytes_to_send())
             await trio.testing.wait_all_tasks_blocked()
-            assert sum(map(len, server._pending)) + len(server.link.bytes_to_send()) < 1000
+            assert sum(map(len, server._core._pending)) + len(server.link.bytes_to_send()) < 1000
 
     @pytest.mark.parametrize("how", ["closed", "cut"])
     async def test_it_returns_when_the_link_has_ended(

@@ -8,7 +8,15 @@ import pytest
 from sansrelay.codec import encode_frame
 from sansrelay.connection import Role
 from sansrelay.errors import FrameCause
-from sansrelay.frames import AckFrame, DataFrame, Frame, HandshakeFrame, InvalidFrame, ResumeFrame
+from sansrelay.frames import (
+    AckFrame,
+    DataFrame,
+    Frame,
+    HandshakeFrame,
+    HeartbeatFrame,
+    InvalidFrame,
+    ResumeFrame,
+)
 from sansrelay.states import Profile
 from sansrelay.testing import LinkConditions, Promise, World
 from sansrelay.testing.world.dice import Dice
@@ -57,6 +65,7 @@ def test_a_world_that_goes_round_in_circles_is_stopped() -> None:
         (ResumeFrame(NAME, 0, 0, 1, 0xABCDE), "harness/1: resume 1, bcde to 0000"),
         (ResumeFrame(NAME, 1, 0, 2, 1, 2, True), "harness/1: answer 2, 0001 to 0002, ack 1"),
         (HandshakeFrame(NAME, 0, 0, b"abc"), "harness/1: handshake, 3 bytes"),
+        (HeartbeatFrame(NAME, 0, 0), "harness/1: heartbeat"),
         (AckFrame(NAME, 0, 1), "harness/1: ack, ack 0 bits 1"),
         (InvalidFrame(FrameCause.NO_BODY, None, "why"), "invalid frame: NO_BODY"),
     ],

@@ -11,12 +11,10 @@ from functools import partial
 
 import trio
 
-from .protocol import OutputStream, RpcFailure, os_failure
+from .groups import marked
+from .protocol import OutputStream, RpcFailure, TerminalSize, os_failure
 
-__all__ = ["Child", "open_child"]
-
-_TERMINAL_SIZE = (24, 80)
-"""Rows and columns of a terminal that nobody has resized."""
+__all__ = ["Child", "open_child", "resize_terminal"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +39,13 @@ async def open_child(
     arg0: str | None,
     cwd: str,
     env: Mapping[str, str],
-    tty: bool,
+    terminal_size: TerminalSize | None,
     pipe_stdin: bool,
+    mark: int,
 ) -> Child:
     """Start a process that leads a session and a process group of its own.
+
+    With a size it gets a terminal, without one pipes. It and its descendants have the mark.
 
     The program is looked for in the `PATH` of `env`, and a relative one below `cwd`. Raises
     `RpcFailure` (-32603) when it can't be started; its data says whether `cwd` or the program is at
@@ -56,11 +57,11 @@ async def open_child(
     master = -1
     with ExitStack() as on_failure, ExitStack() as held:
         try:
-            if tty:
+            if terminal_size is not None:
                 master, slave = os.openpty()
                 on_failure.callback(os.close, master)
                 held.callback(os.close, slave)
-                termios.tcsetwinsize(master, _TERMINAL_SIZE)
+                _set_size(master, terminal_size)
                 stdin = output = slave
                 # A session gets its controlling terminal only by a call from its leader, between
                 # fork and exec: posix_spawn could open the terminal there, but not change the
@@ -68,22 +69,23 @@ async def open_child(
                 # can deadlock on locks that threads held during the fork; this one is a lone
                 # system call without Python code, and the threads are trio's idle workers.
                 take_terminal = partial(fcntl.ioctl, 0, termios.TIOCSCTTY, 0)
-            process = await trio.lowlevel.open_process(
-                [argv[0] if arg0 is None else arg0, *argv[1:]],
-                executable=argv[0],
-                cwd=cwd,
-                env=env,
-                stdin=stdin,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=take_terminal,
-            )
+            async with marked(mark):
+                process = await trio.lowlevel.open_process(
+                    [argv[0] if arg0 is None else arg0, *argv[1:]],
+                    executable=argv[0],
+                    cwd=cwd,
+                    env=env,
+                    stdin=stdin,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                    preexec_fn=take_terminal,
+                )
         except OSError as error:
             raise await _failure(error, cwd) from None
         on_failure.pop_all()
         hold = held.pop_all()
-    if tty:
+    if terminal_size is not None:
         terminal = trio.lowlevel.FdStream(master)
         return Child(
             process=process,
@@ -101,6 +103,15 @@ async def open_child(
         terminal=None,
         hold=hold,
     )
+
+
+def resize_terminal(terminal: trio.lowlevel.FdStream, size: TerminalSize) -> None:
+    """Change the size of a terminal. Its foreground group gets a SIGWINCH, if that is news."""
+    _set_size(terminal.fileno(), size)
+
+
+def _set_size(master: int, size: TerminalSize) -> None:
+    termios.tcsetwinsize(master, (size.rows, size.cols))
 
 
 async def _failure(error: OSError, cwd: str) -> RpcFailure:

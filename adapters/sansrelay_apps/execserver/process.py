@@ -2,16 +2,17 @@
 
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import Protocol
 
 from msgspec import UNSET, UnsetType
 
 import trio
 
-from .child import Child
+from .child import Child, resize_terminal
 from .config import ExecServerConfig
 from .groups import group_exists, signal_group
 from .protocol import (
@@ -22,13 +23,30 @@ from .protocol import (
     OutputNotification,
     OutputStream,
     ReadResult,
+    TerminalSize,
 )
 from .streams import RetainedOutput, StdinQueue
 
-__all__ = ["ManagedProcess", "Notify"]
+__all__ = ["Client", "ManagedProcess"]
 
-Notify: TypeAlias = Callable[[str, Message], Awaitable[None]]
-"""Sends a notification. Returns once it was taken over; calls are served in their order."""
+
+class Client(Protocol):
+    """Whoever wants to know of a process. Now and then it is away."""
+
+    @property
+    def is_present(self) -> bool:
+        """Whether there is a stream to it."""
+
+    async def wait_present(self) -> None:
+        """Wait until there is one."""
+
+    async def notify(
+        self, method: str, message: Message, on_settled: Callable[[], None] | None = None
+    ) -> None:
+        """Tell the client, if it is present; else nothing happens. Calls are served in their order.
+
+        `on_settled` is called when the client is known to have been told, and never if it may not.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +71,7 @@ class ManagedProcess:
         child: Child,
         *,
         config: ExecServerConfig,
-        notify: Notify,
+        client: Client,
     ) -> None:
         self.process_id = process_id
         self.changed = trio.lowlevel.ParkingLot()
@@ -65,7 +83,7 @@ class ManagedProcess:
         self.stdin: StdinQueue | None = None
         self._child = child
         self._config = config
-        self._notify = notify
+        self._client = client
         self._output = RetainedOutput(limit=config.retain_bytes)
         self._next_seq = 1
         self._exit: _Exit | None = None
@@ -74,7 +92,7 @@ class ManagedProcess:
         if child.stdin is not None:
             self.stdin = StdinQueue(
                 child.stdin,
-                limit=config.stdin_queue_bytes,
+                config=config,
                 is_terminal=child.terminal is not None,
             )
 
@@ -95,7 +113,7 @@ class ManagedProcess:
             nursery.start_soon(self._watch_exit)
         self.closed = True
         seq = self._take_seq()
-        await self._notify(
+        await self._client.notify(
             "process/closed", ClosedNotification(process_id=self.process_id, seq=seq)
         )
 
@@ -103,13 +121,14 @@ class ManagedProcess:
         while data := await self._receive(stream):
             seq = self._take_seq()
             self._output.add(OutputChunk(seq=seq, stream=name, chunk=data))
-            # The next chunk is read only when this one was taken over: a client that does not
-            # read stops the process at its full pipe.
-            await self._notify(
+            # The next chunk is read only when this one was taken over, and when not too much is on
+            # its way: a client that does not read stops the process at its full pipe.
+            await self._client.notify(
                 "process/output",
                 OutputNotification(process_id=self.process_id, seq=seq, stream=name, chunk=data),
+                partial(self._output.settle, seq),
             )
-            self._output.mark_sent(seq)
+            await self._output.wait_for_room()
         await stream.aclose()
 
     async def _receive(self, stream: trio.abc.ReceiveStream) -> bytes:
@@ -141,7 +160,7 @@ class ManagedProcess:
             scope.deadline = self._read_deadline()
         if self.stdin is not None:
             self.stdin.abandon()
-        await self._notify(
+        await self._client.notify(
             "process/exited",
             ExitedNotification(
                 process_id=self.process_id, seq=self._exit.seq, exit_code=code, signal=number
@@ -166,7 +185,8 @@ class ManagedProcess:
     def read(self, after_seq: int, max_bytes: int | None) -> ReadResult:
         """What came after a seq. Closed only together with the last of the output, so that a
         reader who stops there has missed nothing."""
-        chunks = self._output.read(after_seq, max_bytes)
+        # As base64, with what is around it, a chunk takes less than twice its cost.
+        chunks = self._output.read(after_seq, max_bytes, max_cost=self._config.max_answer_size // 2)
         is_rest = not self._output.has_after(chunks[-1].seq if chunks else after_seq)
         return ReadResult(
             chunks=chunks,
@@ -177,7 +197,32 @@ class ManagedProcess:
             closed=self.closed and is_rest,
         )
 
+    def settle_up_to(self, seq: int) -> None:
+        """The client has everything up to a seq."""
+        self._output.settle_up_to(seq)
+
+    def settle(self, seqs: Iterable[int]) -> None:
+        """The client has these chunks."""
+        for seq in seqs:
+            self._output.settle(seq)
+
+    # -- the terminal
+
+    @property
+    def has_terminal(self) -> bool:
+        return self._child.terminal is not None
+
+    def resize(self, size: TerminalSize) -> None:
+        """Change the size of the terminal. Nothing happens when the process has exited."""
+        if self._child.terminal is not None and not self.has_exited:
+            resize_terminal(self._child.terminal, size)
+
     # -- ending
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is closed, and the client has all of its output."""
+        return self.closed and self._output.is_settled
 
     @property
     def has_exited(self) -> bool:

@@ -1,8 +1,9 @@
 """The messages of the exec-server as typed structures, and the errors it answers with.
 
 Names and meaning are Codex's (0.131 to 0.169); members that are not listed are ignored. Our own
-additions: `process/closeStdin`, more signals than `interrupt`, `signal` beside an exit code,
-`serverInfo`, and `data` in the errors of `process/start`.
+additions: `process/closeStdin`, `process/resize` and the size of a terminal, more signals than
+`interrupt`, `signal` beside an exit code, `serverInfo`, and `data` in the errors of
+`process/start`.
 """
 
 import errno
@@ -19,6 +20,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sansrelay.jsonrpc import ErrorCode, JsonValue, RpcError
 
 __all__ = [
+    "SESSION_ALREADY_ATTACHED",
     "ClosedNotification",
     "Empty",
     "EnvPolicy",
@@ -33,12 +35,14 @@ __all__ = [
     "ProcessParams",
     "ReadParams",
     "ReadResult",
+    "ResizeParams",
     "RpcFailure",
     "ServerInfo",
     "SignalName",
     "SignalParams",
     "StartParams",
     "StartResult",
+    "TerminalSize",
     "TerminateResult",
     "WriteParams",
     "WriteResult",
@@ -49,8 +53,12 @@ __all__ = [
     "to_json",
 ]
 
+SESSION_ALREADY_ATTACHED = -32010
+"""The error code for a session that another stream has (Codex behaviour)."""
+
 ProcessId: TypeAlias = Annotated[str, Meta(min_length=1, max_length=256)]
 Count: TypeAlias = Annotated[int, Meta(ge=0)]
+Length: TypeAlias = Annotated[int, Meta(ge=1, le=65535)]
 # What the kernel can take: its strings end at the first NUL, its variables' names at the first "=".
 Text: TypeAlias = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z")]
 VariableName: TypeAlias = Annotated[str, Meta(pattern=r"\A[^=\x00]+\Z")]
@@ -136,6 +144,13 @@ class EnvPolicy(Message, frozen=True, kw_only=True):
     include_only: tuple[str, ...] = ()
 
 
+class TerminalSize(Message, frozen=True, kw_only=True):
+    """In characters. The default is that of Codex's terminals."""
+
+    rows: Length = 24
+    cols: Length = 80
+
+
 class StartParams(Message, frozen=True, kw_only=True):
     """`sandbox` is among the ignored members: a process is never confined."""
 
@@ -145,6 +160,7 @@ class StartParams(Message, frozen=True, kw_only=True):
     env: dict[VariableName, Text]
     env_policy: EnvPolicy | None = None
     tty: bool = False
+    terminal_size: TerminalSize | None = None
     pipe_stdin: bool = False
     arg0: Text | None = None
 
@@ -163,6 +179,11 @@ class ReadParams(ProcessParams, frozen=True, kw_only=True):
 
 class WriteParams(ProcessParams, frozen=True, kw_only=True):
     chunk: bytes
+    write_id: Annotated[str, Meta(max_length=256)] | None = None
+
+
+class ResizeParams(ProcessParams, frozen=True, kw_only=True):
+    terminal_size: TerminalSize
 
 
 class SignalParams(ProcessParams, frozen=True, kw_only=True):
@@ -246,7 +267,7 @@ class ClosedNotification(Message, frozen=True, kw_only=True):
 class RpcFailure(Exception):
     """Raised by a handler: the request is answered with this error."""
 
-    def __init__(self, code: ErrorCode, message: str, data: JsonValue = None) -> None:
+    def __init__(self, code: int, message: str, data: JsonValue = None) -> None:
         super().__init__(message)
         self.error = RpcError(code=code, message=message, data=data)
 

@@ -2,12 +2,15 @@
 
 import math
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 
 import trio
 
+from .config import ExecServerConfig
 from .protocol import OutputChunk
 
-__all__ = ["RetainedOutput", "StdinQueue"]
+__all__ = ["RetainedOutput", "StdinQueue", "TooManyWaiting"]
 
 _CHUNK_OVERHEAD = 256
 """Bytes that a kept chunk counts beside its own, or a million of one byte would cost 200 MB."""
@@ -17,18 +20,27 @@ _END_OF_FILE = b"\x04"
 interface) at the start of a line."""
 
 
+class TooManyWaiting(Exception):
+    """Too much waits for a process to read its input. Nothing was queued."""
+
+
 class StdinQueue:
     """Input on its way to a process, in the order of the calls.
 
     Any number of tasks may call `write` and `close`; one task runs `run`.
     """
 
-    def __init__(self, stream: trio.abc.SendStream, *, limit: int, is_terminal: bool) -> None:
+    def __init__(
+        self, stream: trio.abc.SendStream, *, config: ExecServerConfig, is_terminal: bool
+    ) -> None:
         self._stream = stream
-        self._limit = limit
+        self._config = config
         self._is_terminal = is_terminal
         self._chunks: deque[bytes] = deque()
         self._size = 0
+        self._waiting = 0
+        self._waiting_size = 0
+        self._write_ids: dict[str, None] = {}
         self._last_byte = b"\n"
         self._open = True
         self._ended = trio.Event()
@@ -38,23 +50,60 @@ class StdinQueue:
         self._turn = trio.Lock()
         self._scope = trio.CancelScope()
 
-    async def write(self, data: bytes) -> bool:
-        """Queue data once there is room for it. False when the input is closed."""
-        async with self._turn:
-            while self._open and self._size and self._size + len(data) > self._limit:
-                await self._changed.park()
-            if self._open and data:
-                self._chunks.append(data)
-                self._size += len(data)
-                self._changed.unpark_all()
-            return self._open
+    async def write(self, data: bytes, write_id: str | None = None) -> bool:
+        """Queue data once there is room for it. False when the input is closed.
+
+        With an id that was queued before, nothing is queued again: a client that lost its stream
+        does not know which of its writes were taken. Raises `TooManyWaiting`, and then nothing was
+        queued, nor when cancelled.
+        """
+        async with self._wait(len(data)):
+            limit = self._config.stdin_queue_bytes
+            async with self._turn:
+                if write_id in self._write_ids:
+                    return True
+                while self._open and self._size and self._size + len(data) > limit:
+                    await self._changed.park()
+                if self._open and data:
+                    self._chunks.append(data)
+                    self._size += len(data)
+                    self._changed.unpark_all()
+                if self._open and write_id is not None:
+                    self._remember(write_id)
+                return self._open
+
+    def _remember(self, write_id: str) -> None:
+        self._write_ids[write_id] = None
+        if len(self._write_ids) > self._config.max_write_ids:
+            del self._write_ids[next(iter(self._write_ids))]
 
     async def close(self) -> None:
-        """Close the input after everything queued before; returns when that is done."""
-        async with self._turn:
-            self._open = False
-            self._changed.unpark_all()
-        await self._ended.wait()
+        """Close the input after everything queued before; returns when that is done.
+
+        Raises `TooManyWaiting`.
+        """
+        async with self._wait(0):
+            async with self._turn:
+                self._open = False
+                self._changed.unpark_all()
+            await self._ended.wait()
+
+    @asynccontextmanager
+    async def _wait(self, size: int) -> AsyncGenerator[None]:
+        """A place among those who may have to wait."""
+        config = self._config
+        if self._waiting and (
+            self._waiting >= config.max_waiting_writes
+            or self._waiting_size + size > config.max_waiting_write_bytes
+        ):
+            raise TooManyWaiting
+        self._waiting += 1
+        self._waiting_size += size
+        try:
+            yield
+        finally:
+            self._waiting -= 1
+            self._waiting_size -= size
 
     def abandon(self) -> None:
         """Close the input at once and drop what waits."""
@@ -95,47 +144,77 @@ class StdinQueue:
 
 
 class RetainedOutput:
-    """The latest output of a process.
+    """Output that can be read by its seq.
 
-    Chunks are added in the order of their seq and sent in that order. The oldest go when the limit
-    is passed, but none that was not sent yet.
+    A chunk is *settled* once the client is known to have it. Beyond the limit settled chunks are
+    dropped, those first that were settled first; others never are.
     """
 
     def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._chunks: deque[OutputChunk] = deque()
+        self._chunks: dict[int, OutputChunk] = {}
         self._size = 0
-        self._sent_seq = 0
+        self._unsettled: dict[int, int] = {}  # what each of them costs
+        self._unsettled_size = 0
+        self._settled: deque[int] = deque()
+        self._changed = trio.lowlevel.ParkingLot()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the client has everything."""
+        return not self._unsettled
 
     def add(self, chunk: OutputChunk) -> None:
-        self._chunks.append(chunk)
-        self._size += _cost(chunk)
+        """Keep a chunk whose seq is higher than all before."""
+        cost = _cost(chunk)
+        self._chunks[chunk.seq] = chunk
+        self._size += cost
+        self._unsettled[chunk.seq] = cost
+        self._unsettled_size += cost
         self._drop_old()
 
-    def mark_sent(self, seq: int) -> None:
-        self._sent_seq = seq
-        self._drop_old()
+    def settle(self, seq: int) -> None:
+        """The client has this chunk. Harmless when repeated, or without such a chunk."""
+        cost = self._unsettled.pop(seq, None)
+        if cost is not None:
+            self._unsettled_size -= cost
+            self._settled.append(seq)
+            self._drop_old()
+            self._changed.unpark_all()
+
+    def settle_up_to(self, seq: int) -> None:
+        """The client has everything up to a seq."""
+        while self._unsettled and (first := next(iter(self._unsettled))) <= seq:
+            self.settle(first)
+
+    async def wait_for_room(self) -> None:
+        """Wait until what is not settled is below the limit."""
+        while self._unsettled and self._unsettled_size >= self._limit:
+            await self._changed.park()
 
     def has_after(self, seq: int) -> bool:
         """Whether there is a chunk later than seq."""
-        return bool(self._chunks) and self._chunks[-1].seq > seq
+        return bool(self._chunks) and next(reversed(self._chunks)) > seq
 
-    def read(self, after_seq: int, max_bytes: int | None) -> tuple[OutputChunk, ...]:
+    def read(
+        self, after_seq: int, max_bytes: int | None, *, max_cost: float = math.inf
+    ) -> tuple[OutputChunk, ...]:
         """The chunks after a seq, no more than max_bytes of them, but at least one."""
         room = math.inf if max_bytes is None else max_bytes
         chunks: list[OutputChunk] = []
-        for chunk in self._chunks:
+        for chunk in self._chunks.values():
             if chunk.seq <= after_seq:
                 continue
             room -= len(chunk.chunk)
-            if room < 0 and chunks:
+            max_cost -= _cost(chunk)
+            if chunks and (room < 0 or max_cost < 0):
                 break
             chunks.append(chunk)
         return tuple(chunks)
 
     def _drop_old(self) -> None:
-        while self._size > self._limit and self._chunks[0].seq <= self._sent_seq:
-            self._size -= _cost(self._chunks.popleft())
+        while self._size > self._limit and self._settled:
+            self._size -= _cost(self._chunks.pop(self._settled.popleft()))
 
 
 def _cost(chunk: OutputChunk) -> int:

@@ -12,26 +12,27 @@ from sansrelay.jsonrpc import ErrorCode
 from .child import open_child
 from .config import ExecServerConfig
 from .environment import build_environment
-from .groups import session_members
-from .process import ManagedProcess, Notify
-from .protocol import RpcFailure, StartParams, parse_path
+from .groups import Found, find_processes, new_mark
+from .process import Client, ManagedProcess
+from .protocol import RpcFailure, StartParams, TerminalSize, parse_path
 
 __all__ = ["ProcessTable"]
 
 _log = logging.getLogger(__name__)
 
-_POLL_INTERVAL = 0.02
+_POLL_INTERVAL = 0.03
 """Seconds between two looks for processes that are not our children and so report to nobody."""
 
 
 class ProcessTable:
     """Starts the processes of a session, finds them by id, and ends them with it."""
 
-    def __init__(self, *, config: ExecServerConfig, nursery: trio.Nursery, notify: Notify) -> None:
+    def __init__(self, *, config: ExecServerConfig, nursery: trio.Nursery, client: Client) -> None:
         self._config = config
         self._nursery = nursery
-        self._notify = notify
+        self._client = client
         self._processes: dict[str, ManagedProcess] = {}
+        self._mark: int | None = None  # with the first process
 
     def get(self, process_id: str) -> ManagedProcess | None:
         return self._processes.get(process_id)
@@ -58,16 +59,19 @@ class ProcessTable:
             )
         cwd = parse_path(params.cwd)
         await self._make_room()
+        if self._mark is None:
+            self._mark = new_mark()
         child = await open_child(
             params.argv,
             arg0=params.arg0,
             cwd=cwd,
             env=build_environment(os.environ, params.env, params.env_policy),
-            tty=params.tty,
+            terminal_size=(params.terminal_size or TerminalSize()) if params.tty else None,
             pipe_stdin=params.pipe_stdin,
+            mark=self._mark,
         )
         # No checkpoint from here on, or a cancellation would lose the process.
-        process = ManagedProcess(process_id, child, config=self._config, notify=self._notify)
+        process = ManagedProcess(process_id, child, config=self._config, client=self._client)
         self._processes[process_id] = process
         self._nursery.start_soon(self._attend, process)
 
@@ -84,10 +88,15 @@ class ProcessTable:
 
     async def _attend(self, process: ManagedProcess) -> None:
         await process.run()
-        with trio.move_on_after(self._config.closed_retention):
-            await process.forgotten.wait()
-            return
-        if process.pid not in await session_members():
+        while True:
+            # A client that is away can't read what it missed.
+            await self._client.wait_present()
+            with trio.move_on_after(self._config.closed_retention):
+                await process.forgotten.wait()
+                return
+            if self._client.is_present:
+                break
+        if not await find_processes(sessions={process.pid}):
             self._forget(process)
 
     def _forget(self, process: ManagedProcess) -> None:
@@ -98,24 +107,24 @@ class ProcessTable:
     async def _make_room(self) -> None:
         if len(self._processes) < self._config.max_processes:
             return
-        members = await session_members()
+        alive = {found.session for found in await self._find_live()}
         for process in self._processes.values():
-            if process.closed and process.pid not in members:
+            if process.is_done and process.pid not in alive:
                 self._forget(process)
                 return
         if len(self._processes) >= self._config.max_processes:
             raise RpcFailure(
                 ErrorCode.INVALID_REQUEST,
                 f"this session has {len(self._processes)} processes already (max_processes): "
-                "terminate one and wait for process/closed",
+                "terminate one, take its output and wait for process/closed",
             )
 
     async def end_all(self) -> None:
         """End every process of the session and what it left behind: SIGTERM, and SIGKILL after
         `kill_grace_on_session_end`. To be called when nothing else runs."""
-        processes = list(self._processes.values())
-        if not processes:
+        if self._mark is None:
             return
+        processes = list(self._processes.values())
         with trio.move_on_after(
             self._config.kill_grace_on_session_end + self._config.cleanup_timeout
         ) as scope:
@@ -123,10 +132,8 @@ class ProcessTable:
             for process in processes:
                 with suppress(PermissionError):
                     process.signal(signal.SIGKILL)
-            while pids := await self._find_live():
-                for pid in pids:
-                    with suppress(ProcessLookupError, PermissionError):
-                        os.kill(pid, signal.SIGKILL)
+            while found := await self._find_live():
+                _signal_each(found, signal.SIGKILL)
                 await trio.sleep(_POLL_INTERVAL)
             for process in processes:
                 await process.wait()
@@ -136,13 +143,17 @@ class ProcessTable:
             left = [process.pid for process in processes if process.is_alive]
             _log.warning("gave up on processes that survive SIGKILL: %s", left)
 
-    async def _ask_to_end(self, processes: Iterable[ManagedProcess]) -> None:
+    async def _ask_to_end(self, processes: list[ManagedProcess]) -> None:
         """Returns when all have ended, or after `kill_grace_on_session_end`."""
         async with trio.open_nursery() as nursery:
             for process in processes:
                 process.ask_to_end()
                 # Last words go nowhere, but nobody must die of them before cleaning up.
                 nursery.start_soon(process.discard_output)
+            asked = {process.pid for process in processes}
+            others = [found for found in await self._find_live() if found.group not in asked]
+            _signal_each(others, signal.SIGTERM)
+            _signal_each(others, signal.SIGCONT)
             with trio.move_on_after(self._config.kill_grace_on_session_end):
                 for process in processes:
                     await process.wait()
@@ -150,7 +161,13 @@ class ProcessTable:
                     await trio.sleep(_POLL_INTERVAL)
             nursery.cancel_scope.cancel()
 
-    async def _find_live(self) -> list[int]:
-        """The pids of all processes in the sessions of ours."""
-        members = await session_members()
-        return [pid for process in self._processes.values() for pid in members.get(process.pid, ())]
+    async def _find_live(self) -> tuple[Found, ...]:
+        """All processes that this session has started, and their descendants."""
+        sessions = {process.pid for process in self._processes.values()}
+        return await find_processes(sessions=sessions, mark=self._mark)
+
+
+def _signal_each(found: Iterable[Found], number: int) -> None:
+    for each in found:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(each.pid, number)

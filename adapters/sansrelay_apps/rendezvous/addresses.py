@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from sansrelay.connection import Role
 from sansrelay.http import HttpRequest, HttpUrl, UrlError, parse_http_url
+from sansrelay.network import is_loopback
 
-__all__ = ["ListenAddress", "PublicBase", "is_loopback", "parse_listen_address", "relay_url"]
+__all__ = ["ListenAddress", "PublicBase", "parse_listen_address", "relay_url"]
 
 _LISTEN = re.compile(
     r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+)):(?P<port>[0-9]{1,5})"
@@ -31,14 +32,6 @@ class ListenAddress:
         """The base URL of a server that listens here."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if secure else 'http'}://{host}:{self.port}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host is this machine alone. Of names, only `localhost` is known to be so."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def parse_listen_address(text: str) -> ListenAddress:

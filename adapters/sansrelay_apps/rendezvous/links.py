@@ -6,6 +6,7 @@ import math
 import trio
 from sansrelay.connection import Role
 from sansrelay.errors import clean_reason
+from sansrelay.links import SUPERSEDED_CODE
 from sansrelay.rendezvous import (
     LinkId,
     LinkRefusal,
@@ -20,10 +21,7 @@ from sansrelay_trio import LinkClosed, ServerConnection, WebSocketConnection
 
 from .tickets import Ticket
 
-__all__ = ["FAREWELL_TIMEOUT", "SUPERSEDED_CODE", "Link", "Switchboard"]
-
-SUPERSEDED_CODE = 4001
-"""WebSocket close code for an executor whose id another one has taken over."""
+__all__ = ["FAREWELL_TIMEOUT", "Link", "Switchboard"]
 
 FAREWELL_TIMEOUT = 1.5
 """Seconds until a link that was told to close is cut off."""

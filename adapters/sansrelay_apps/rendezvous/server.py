@@ -25,6 +25,7 @@ import trio
 from sansrelay.connection import Role
 from sansrelay.errors import clean_reason
 from sansrelay.http import Headers, HttpRequest, HttpResponse, UrlError, parse_http_url
+from sansrelay.network import is_loopback
 from sansrelay.registry import (
     CallKind,
     RegistryCall,
@@ -36,7 +37,7 @@ from sansrelay.registry import (
 from sansrelay.rendezvous import LinkRefusal, RendezvousConfig, RendezvousStats
 from sansrelay_trio import KeepAlive, ServerConnection, ServerLimits, serve_http
 
-from .addresses import PublicBase, is_loopback, relay_url
+from .addresses import PublicBase, relay_url
 from .links import Switchboard
 from .tickets import Ticket, TicketFault, TicketSigner
 from .tokens import Access, Verdict
