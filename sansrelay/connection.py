@@ -228,7 +228,8 @@ class RelayConnection:
 
         Returns its id. Raises `LocalProtocolError` and queues nothing (`UNKNOWN_STREAM`,
         `STREAM_CLOSING`, `BAD_ARGUMENT`, `MESSAGE_TOO_LARGE`, `NO_CAPACITY`,
-        `SEQUENCE_EXHAUSTED`; the last also begins to close the stream).
+        `SEQUENCE_EXHAUSTED`; the last also begins to close the stream). An acceptor has to wait for
+        `StreamOpened`: of a stream that ends before it, no `StreamReset` tells what was sent.
         """
         stream = self._live(stream_id)
         if stream.closing:

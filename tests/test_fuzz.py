@@ -6,6 +6,7 @@ Near misses are every prefix of every valid frame, every flip of one bit, and ev
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -16,9 +17,10 @@ from fuzz.frame_choice import raw_frame
 from fuzz.program import MAX_STEPS, Program
 from fuzz.states import CONFIGS, STATES, prepared
 from fuzz.target_decode import check_codec
-from fuzz.target_middle import End, Middle
+from fuzz.target_middle import End, Life, Middle
 from fuzz.target_rendezvous import CONFIG_CHOICES, Crossing
 from fuzz.targets import (
+    ATTEMPTS,
     CORPUS,
     CPU_LIMIT,
     SEEDS,
@@ -31,9 +33,20 @@ from fuzz.targets import (
     timed,
 )
 from fuzz.valid_frames import FRAMES, VALID, mutants
-from sansrelay import FrameCause, Profile, RelayConfig, RelayConnection, StreamState
+from sansrelay import (
+    FrameCause,
+    Profile,
+    RelayConfig,
+    RelayConnection,
+    ResetReason,
+    StreamState,
+)
 from sansrelay.codec import decode_frame, encode_frame, read_header
-from sansrelay.frames import Frame, InvalidFrame
+from sansrelay.ended import ResetLimiter
+from sansrelay.frames import Frame, InvalidFrame, ResumeFrame
+from sansrelay.liveness import Liveness
+from sansrelay.receiver import Receiver
+from sansrelay.stream import Stream
 from wirekit import SID, resume
 from wirekit import data as data_frame
 
@@ -213,12 +226,25 @@ def test_measure_notices_too_much_memory() -> None:
         measure(Hoard, b"x")
 
 
-def test_timed_notices_too_much_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([1.0, 1.4, 2.0, 2.6])
+@pytest.mark.parametrize(
+    ("took", "attempts", "passes"),
+    [([0.4], 1, True), ([9.0, 0.4], 2, True), ([0.6, 0.7, 0.6], ATTEMPTS, False)],
+    ids=["short", "long once", "long"],
+)
+def test_timed_notices_too_much_time(
+    monkeypatch: pytest.MonkeyPatch, took: list[float], attempts: int, passes: bool
+) -> None:
+    clock = iter([at for seconds in took for at in (1.0, 1.0 + seconds)])
     monkeypatch.setattr("fuzz.targets.time.process_time", lambda: next(clock))
-    assert timed(TARGETS["decode"], b"") < CPU_LIMIT
-    with pytest.raises(TooMuch, match="CPU time"):
-        timed(TARGETS["decode"], b"")
+    tried = []
+
+    def target(data: bytes) -> Played:
+        tried.append(data)
+        return Hoard(b"")
+
+    with nullcontext() if passes else pytest.raises(TooMuch, match="CPU time"):
+        assert timed(target, b"x") < CPU_LIMIT
+    assert tried == [b"x"] * attempts
 
 
 @pytest.mark.parametrize(("name", "status"), [("decode", 0), ("nonsense", 2)])
@@ -252,7 +278,7 @@ def test_a_message_that_is_delivered_twice_is_noticed(monkeypatch: pytest.Monkey
     received = End.received
 
     def twice(end: End, stream_id: str, data: bytes) -> None:
-        end.heard.setdefault(stream_id, []).append(data)
+        end.life(stream_id).heard.append(data)
         received(end, stream_id, data)
 
     monkeypatch.setattr(End, "received", twice)
@@ -267,6 +293,141 @@ def test_a_link_that_eats_frames_is_noticed(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Middle, "deliver", eat)
     with pytest.raises(AssertionError, match="a good link"):
         _play_seeds("middle")
+
+
+def test_a_stream_that_ends_for_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_resume = Stream.on_resume
+
+    def give_up(stream: Stream, frame: ResumeFrame, now: float) -> None:
+        if stream.state is StreamState.RESUMING and not stream.is_opener:
+            stream.end(ResetReason.UNKNOWN_STREAM)
+        else:
+            on_resume(stream, frame, now)
+
+    monkeypatch.setattr(Stream, "on_resume", give_up)
+    with pytest.raises(AssertionError, match="a good link, and a stream ends"):
+        _play_seeds("middle")
+
+
+def test_an_end_that_never_answers_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ResetLimiter, "allow", lambda self, now: False)
+    with pytest.raises(AssertionError, match="a good link, and nobody answers"):
+        _play_seeds("middle")
+
+
+def _conversation(config: RelayConfig = CONFIGS[1]) -> Middle:
+    """A stream with a message each way, all of it delivered. As a rule, limits are tight."""
+    middle = Middle(config)
+    middle.open("s1")
+    for _ in range(4):
+        middle.deliver(1, 0)
+        middle.deliver(0, 0)
+    for side in (0, 1):
+        middle.say(side, "s1", 3)
+        middle.deliver(1 - side, 0)
+    middle.check()
+    return middle
+
+
+def test_an_ack_of_what_nobody_has_read_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    consume = Receiver.consume
+
+    def one_more(receiver: Receiver, messages: int) -> tuple[int, int]:
+        return consume(receiver, min(messages + 1, receiver.unconsumed))
+
+    monkeypatch.setattr(Receiver, "consume", one_more)
+    middle = _conversation(CONFIGS[0])
+    executor = middle.executor
+    executor.reading = False
+    for _ in range(2):
+        middle.say(0, "s1", 3)
+        middle.deliver(1, 0)
+    executor.consume("s1", 1)
+    middle.wait(executor.config.ack_delay)
+    middle.deliver(0, 0)
+    with pytest.raises(AssertionError, match="acknowledged and not taken over"):
+        middle.check()
+
+
+def test_an_end_that_gives_up_too_early_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    since = Liveness._since
+    monkeypatch.setattr(Liveness, "_since", lambda self: since(self) - 5.0)
+    middle = _conversation()
+    middle.say(0, "s1", 3)
+    with pytest.raises(AssertionError, match="given up too early"):
+        middle.wait(CONFIGS[1].resume_timeout - 1.0)
+
+
+def test_lives_that_mix_are_noticed() -> None:
+    middle = _conversation()
+    speaker = middle.executor.life("s1")
+    hearer = Life(1, 0.0, heard=speaker.heard, consumed=speaker.consumed)
+    speaker.heard = []
+    middle.past["s1"] = [hearer]
+    with pytest.raises(AssertionError, match="two lives of the executor"):
+        middle.check()
+
+
+def test_lives_of_an_id_are_told_apart() -> None:
+    """What is said where a stale opening made a new stream is no message of the old one."""
+    middle = _conversation()
+    executor = middle.executor
+    executor.end("s1", "cancelled", at_once=True)
+    middle.wait(5.0)
+    middle.wait(5.0)  # forgotten
+    middle.replay(1, 0)
+    assert executor.conn.stream_state("s1") is StreamState.UNCONFIRMED
+    middle.say(1, "s1", 3)
+    first, second = executor.lives["s1"]
+    assert (len(first.said), len(second.said)) == (1, 1)
+    middle.check()
+    middle.heal()
+    first.said += second.said
+    with pytest.raises(AssertionError, match="acknowledged in the end and not taken over"):
+        middle.check()
+
+
+@pytest.mark.parametrize(("waited", "lasts"), [(8.9, True), (9.0, False)])
+def test_patience_may_end_before_the_question_comes_again(waited: float, lasts: bool) -> None:
+    middle = Middle(CONFIGS[1])
+    assert (middle.config.resume_timeout, middle.config.initial_rto) == (10.0, 1.0)
+    middle.open("s1")
+    middle.say(0, "s1", 3)
+    middle.drop(1, 2)
+    middle.wait(waited)
+    middle.heal()
+    assert bool(middle.harness.live) is bool(middle.executor.live) is lasts
+
+
+def test_an_end_may_be_told_though_it_was_forgotten() -> None:
+    middle = Middle(CONFIGS[1])
+    stream_ids = ["s1", "s2", "s3"]
+    for stream_id in stream_ids:
+        middle.open(stream_id)
+        middle.deliver(1, 0)
+    middle.switch(1)
+    for stream_id in stream_ids:
+        middle.executor.end(stream_id, "cancelled", at_once=True)
+    assert middle.executor.conn.stream_state("s1") is None
+    middle.heal()
+    assert not middle.harness.live
+
+
+def test_a_frame_that_was_sent_is_not_forged() -> None:
+    middle = _conversation()
+    middle.forge(0, middle.seen[0][-1])
+    middle.forge(0, b"no frame")
+    assert not middle.forged
+    middle.forge(0, middle.seen[1][0])
+    assert middle.forged
+
+
+def test_executors_that_crashed_are_not_kept() -> None:
+    crashes = bytes([0, *[21, 0] * MAX_STEPS])
+    TARGETS["middle"](crashes)
+    grown, played = measure(TARGETS["middle"], crashes)
+    assert played.live_streams == played.held_segments == 0
+    assert grown < memory_allowed(played) / 4
 
 
 def test_a_stranger_that_gets_a_frame_is_noticed() -> None:

@@ -13,6 +13,7 @@ import argparse
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,12 +33,20 @@ MAX_INPUT = 2048
 """Bytes of an input. Programs have a limit on their steps besides."""
 MEASURE_EVERY = 512
 """Inputs of which one has its memory measured: that is slow."""
+HANG = 30.0
+"""Seconds of CPU time after which an input counts as endless. A machine may be busy or be stopped
+for a while, so that seconds of the clock show nothing."""
+STUCK = 900
+"""Seconds of the clock after which the fuzzer itself gives up an input: for a loop outside Python,
+which nothing else could stop."""
 MOST_FILES = 300
 MOST_BYTES = 180 * 1024
 """Of a target's corpus."""
 
 NAMES = ("decode", "connection", "link", "rendezvous", "middle")
-_PROGRESS = re.compile(r"#(\d+)\t\w+ +cov: (\d+) ft: (\d+)")
+_PROGRESS = re.compile(r"#(\d+)\t(\w+) +cov: (\d+) ft: ")
+_LOADED = "INITED"
+"""How the fuzzer calls the moment when all of the corpus has been tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,16 +67,23 @@ def worker(name: str, flags: Sequence[str], me: str) -> None:
     """In a process of its own: hand the process over to the fuzzer."""
     atheris = import_module("atheris")  # has no types, and is not everywhere
     with atheris.instrument_imports(include=["sansrelay", "h11", "wsproto"]):
-        from fuzz.targets import TARGETS, measure, timed
+        from fuzz.targets import TARGETS, TooMuch, measure, timed
     target = TARGETS[name]
     tried = 0
+
+    def on_hang(signum: int, frame: object) -> None:
+        raise TooMuch(f"more than {HANG} s of CPU time, and no end")
+
+    signal.signal(signal.SIGVTALRM, on_hang)
 
     def one(data: bytes) -> None:
         nonlocal tried
         tried += 1
+        signal.setitimer(signal.ITIMER_VIRTUAL, HANG)
         timed(target, data)
         if not tried % MEASURE_EVERY:
             measure(target, data)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
     atheris.Setup([me, *flags], one)
     atheris.Fuzz()
@@ -98,7 +114,7 @@ def fuzz(name: str, seconds: int, folder: Path, *, grow: bool) -> Run:
         f"-max_total_time={seconds}",
         f"-max_len={MAX_INPUT}",
         f"-artifact_prefix={failing}/",
-        "-timeout=30",
+        f"-timeout={STUCK}",
         "-rss_limit_mb=2048",
     ]
     folders = [str(each) for each in (found, committed, seeds)]
@@ -108,12 +124,13 @@ def fuzz(name: str, seconds: int, folder: Path, *, grow: bool) -> Run:
     log = done.stdout.decode("utf-8", "replace")
     if grow and not done.returncode:
         _grow(command, folder, folders, committed)
-    progress = [tuple(map(int, match.groups())) for match in _PROGRESS.finditer(log)]
-    first, last = (progress[0], progress[-1]) if progress else ((0, 0, 0), (0, 0, 0))
+    progress = [(int(n), what, int(edges)) for n, what, edges in _PROGRESS.findall(log)]
+    executions, _, reached = progress[-1] if progress else (0, "", 0)
+    loaded = next((edges for _, what, edges in progress if what == _LOADED), reached)
     return Run(
         name=name,
-        executions=last[0],
-        coverage=(first[1], last[1]),
+        executions=executions,
+        coverage=(loaded, reached),
         added=len(list(found.iterdir())),
         status=done.returncode,
         failing=sorted(failing.iterdir()),
@@ -122,24 +139,29 @@ def fuzz(name: str, seconds: int, folder: Path, *, grow: bool) -> Run:
 
 
 def _grow(command: list[str], folder: Path, folders: list[str], committed: Path) -> None:
-    merged = folder / "merged"
-    merged.mkdir()
+    # One for each edge comes first; else the limit would cut off the edges that take a long input.
+    edges = _merge(command, folder / "edges", folders, "-use_counters=0")
+    counts = _merge(command, folder / "counts", folders)
+    kept: dict[str, bytes] = {}
+    for path in (*edges, *counts):
+        data = path.read_bytes()
+        if len(kept) < MOST_FILES and sum(map(len, kept.values())) + len(data) <= MOST_BYTES:
+            kept[path.name] = data
+    for path in committed.iterdir():
+        path.unlink()
+    for name, data in kept.items():
+        (committed / name).write_bytes(data)
+
+
+def _merge(command: list[str], target: Path, folders: list[str], *flags: str) -> list[Path]:
+    """The smallest inputs that do together what all of them do, by size."""
+    target.mkdir()
     subprocess.run(
-        [*command, "-merge=1", f"-max_len={MAX_INPUT}", str(merged), *folders],
+        [*command, "-merge=1", f"-max_len={MAX_INPUT}", *flags, str(target), *folders],
         capture_output=True,
         check=True,
     )
-    total = 0
-    kept: list[Path] = []
-    for path in sorted(merged.iterdir(), key=lambda path: (path.stat().st_size, path.name)):
-        total += path.stat().st_size
-        if len(kept) == MOST_FILES or total > MOST_BYTES:
-            break
-        kept.append(path)
-    for path in committed.iterdir():
-        path.unlink()
-    for path in kept:
-        shutil.copyfile(path, committed / path.name)
+    return sorted(target.iterdir(), key=lambda path: (path.stat().st_size, path.name))
 
 
 def replay(name: str, path: Path) -> None:

@@ -14,6 +14,8 @@ R = TypeVar("R")
 
 _COUNTER = "sansrelay.verbosity"
 _HANDLER = "sansrelay.log"
+_TALKATIVE = ("httpcore", "httpx")
+"""They log URLs and headers, which may hold secrets."""
 
 
 def verbose_option(function: Callable[P, R]) -> Callable[P, R]:
@@ -42,6 +44,8 @@ def _set_up_log(ctx: click.Context, param: click.Parameter, value: int) -> None:
     if verbosity:
         handler.setFormatter(_timed())
         logging.getLogger().setLevel(logging.INFO if verbosity == 1 else logging.DEBUG)
+        for library in _TALKATIVE:
+            logging.getLogger(library).setLevel(logging.WARNING)
 
 
 def _timed() -> logging.Formatter:

@@ -75,6 +75,11 @@ _PIECES: Final = (
     b"X: \xff\x80 y\r\n",
     b" folded\r\n",
     b"\0\r\n",
+    b"Content-Length: %d\r\n" % _MAX_BODY,
+    b"Content-Length: %d\r\n" % (_MAX_BODY + 1),
+    b"%x\r\n" % (_MAX_BODY + 1) + b"y" * (_MAX_BODY + 1) + b"\r\n",
+    b"y" * _MAX_BODY,
+    b"y" * (_MAX_BODY + 1),
 )
 _URLS: Final = (b"ws://", b"http://", b"a.example", b"[::1]", b":443", b"/p", b"?q=1", b"#f", b"u@")
 _LARGE: Final = (100, 201, 5000, 17_000, 20_000)
@@ -83,6 +88,8 @@ _CODES: Final = (1000, 1001, 1005, 1006, 1015, 999, 3000, 5000, 0)
 _STATUSES: Final = (200, 404, 503, 204, 304, 299)
 _MOST_FED: Final = 24_000
 """Bytes that one input may feed: more than any limit here, and not so many that time runs out."""
+_MOST_FED_OPEN: Final = 8_000
+"""The same on a WebSocket that is open, where limits are low and two bytes can be a frame."""
 _ENOUGH: Final = 256
 """Bytes that an end may say for each step and byte that it gets: it answers, and no more."""
 
@@ -111,7 +118,9 @@ class Played:
         """Bytes arrive, in pieces of one size."""
         if self.at_eof:
             return
-        data = data[: _MOST_FED - self.bytes_fed]
+        is_open = self.link is not None and self.link.state is not WebSocketState.CONNECTING
+        most = _MOST_FED_OPEN if is_open else _MOST_FED
+        data = data[: max(0, most - self.bytes_fed)]
         self.bytes_fed += len(data)
         self.bytes_in += len(data)
         for at in range(0, len(data), size):
@@ -398,6 +407,9 @@ def seeds() -> list[bytes]:
         [1, 31, 32, 26],
         [2, 12, 14, 26],
         [1, 12, 20, 19, 22, 21, 26],
+        [2, 12, 34, 26, 37],
+        [2, 12, 35, 26, 38],
+        [2, 12, 16, 26, 36, 30],
     ]
     answers = [
         [6, 13, 26, 27],
@@ -410,6 +422,10 @@ def seeds() -> list[bytes]:
         [8, 8, 7, 24, 26],
         [6, 16, 29],
         [33],
+        [6, 34, 26, 37],
+        [6, 35, 26, 38],
+        [6, 16, 26, 36, 30],
+        [6, 26, 38],
     ]
     found = []
     for cut in (0, 0xC0):

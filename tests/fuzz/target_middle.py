@@ -1,10 +1,12 @@
 """Two connections with a hostile middle: it drops, repeats, reorders, replays, cuts, and forges.
 
 As long as nothing was forged, the promises are checked: each message at most once and in order,
-what is called acknowledged was delivered, what is called never sent was not; and on a link that
-works again everything arrives. Once a valid frame was forged, only what must hold for any input is.
+what is called acknowledged was taken over, what is called never sent was not; and on a link that
+works again everything arrives, and no stream ends without a cause. Once a valid frame was forged,
+only what must hold for any input is.
 """
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from fuzz.frame_choice import choose_frame, raw_frame
@@ -13,12 +15,23 @@ from fuzz.states import CONFIGS
 from fuzz.target_connection import use
 from fuzz.valid_frames import VALID
 from fuzz.watched import Watched
-from sansrelay import EndedBy, Outcome, RelayConfig, ResetReason, Role, StreamReset
+from sansrelay import (
+    DataAcknowledged,
+    EndedBy,
+    LinkState,
+    Outcome,
+    Profile,
+    RelayConfig,
+    ResetReason,
+    Role,
+    StreamReset,
+    StreamState,
+)
 from sansrelay.codec import decode_frame
-from sansrelay.frames import InvalidFrame
+from sansrelay.frames import InvalidFrame, ResetFrame
 from wirekit import EXECUTOR, OWN
 
-__all__ = ["Middle", "play", "seeds"]
+__all__ = ["End", "Life", "Middle", "play", "seeds"]
 
 _CONFIGS: Final = CONFIGS[:2]
 _STREAM_IDS: Final = ("s1", "s2", "s3")
@@ -26,25 +39,80 @@ _SIZES: Final = (1, 3, 8, 9, 20, 33, 48)
 _PAUSES: Final = (0.01, 0.1, 0.3, 1.0, 3.0)
 _HEALING: Final = 400
 """Rounds on a good link, a timer each, within which everything has to arrive."""
+_ROUNDING: Final = 0.001
+"""Seconds by which a deadline may seem earlier or later than it is."""
 _IN_FLIGHT: Final = 4000
 """Frames on the way at once: beyond, they are lost."""
 
 
+@dataclass(slots=True)
+class Life:
+    """One stream as one end has it.
+
+    An executor may have several of one id, one after the other: where the id was forgotten, a late
+    copy of the opening makes it a new stream, which nobody confirms. Messages are numbered anew.
+    """
+
+    own: int
+    """The incarnation, which tells them apart."""
+    alive_at: float
+    """When it began, or when the peer last said something new."""
+    said: list[bytes] = field(default_factory=list)
+    heard: list[bytes] = field(default_factory=list)
+    consumed: int = 0
+    """How many of those heard the application has taken over."""
+    acknowledged: int = 0
+    """How many of those said are acknowledged."""
+    end: StreamReset | None = None
+
+
 class End(Watched):
-    """One end, and what it said and heard, by stream."""
+    """One end, and the lives of its streams, by stream."""
 
     def __init__(self, role: Role, config: RelayConfig, *, incarnation: int, now: float) -> None:
         super().__init__(role, config, incarnation=incarnation, now=now)
-        self.said: dict[str, list[bytes]] = {}
-        self.heard: dict[str, list[bytes]] = {}
-        self.ends: dict[str, StreamReset] = {}
+        self.lives: dict[str, list[Life]] = {}
+
+    def life(self, stream_id: str) -> Life:
+        """The latest of an id."""
+        lives = self.lives.setdefault(stream_id, [])
+        if not lives:
+            lives.append(Life(0, self.now))
+        return lives[-1]
+
+    def settle(self) -> list[bytes]:
+        for stream_id, stream in self.conn._streams.items():
+            lives = self.lives.setdefault(stream_id, [])
+            if not lives or lives[-1].own != stream.own:
+                lives.append(Life(stream.own, self.now))
+        return super().settle()
+
+    def say(self, stream_id: str, data: bytes) -> list[bytes]:
+        """Send a message, if that is allowed; what is sent at once."""
+        if self.send(stream_id, data):
+            self.life(stream_id).said.append(data)
+        return self.settle()
 
     def received(self, stream_id: str, data: bytes) -> None:
-        self.heard.setdefault(stream_id, []).append(data)
+        life = self.life(stream_id)
+        life.heard.append(data)
+        life.alive_at = self.now
         super().received(stream_id, data)
 
+    def consumed(self, stream_id: str, messages: int) -> None:
+        self.life(stream_id).consumed += messages
+
+    def acknowledged(self, event: DataAcknowledged) -> None:
+        life = self.life(event.stream_id)
+        assert life.acknowledged < event.message_id, "acknowledged once more"
+        life.acknowledged = event.message_id
+        life.alive_at = self.now
+
     def ended(self, event: StreamReset) -> None:
-        self.ends[event.stream_id] = event
+        life = self.life(event.stream_id)
+        life.end = event
+        if _timed_out(event):
+            assert life.alive_at + self.config.resume_timeout <= self.now, "given up too early"
 
 
 class Middle:
@@ -57,8 +125,9 @@ class Middle:
         self.forged = False
         self.messages = 0
         self.opened: set[str] = set()
-        self.past: list[End] = []
-        """Executors that have crashed."""
+        self.past: dict[str, list[Life]] = {}
+        """At executors that have crashed."""
+        self.past_bytes_in = 0
         self.harness = End(Role.HARNESS, config, incarnation=OWN, now=0.0)
         self.executor = self._new_executor()
         self.flight: tuple[list[bytes], list[bytes]] = ([], [])
@@ -71,9 +140,10 @@ class Middle:
         incarnation = EXECUTOR + 0x10000 * self.restarts
         return End(Role.EXECUTOR, self.config, incarnation=incarnation, now=self.now)
 
-    def end(self, side: int) -> End:
-        """The harness is 0, the executor 1."""
-        return self.executor if side else self.harness
+    @property
+    def ends(self) -> tuple[End, End]:
+        """The harness and the executor that runs."""
+        return self.harness, self.executor
 
     def _send(self, source: End, frames: list[bytes]) -> None:
         side = 1 if source is self.harness else 0
@@ -92,18 +162,13 @@ class Middle:
 
     def say(self, side: int, stream_id: str, size: int) -> None:
         """A message that is like no other."""
-        end = self.end(side)
         self.messages += 1
         data = self.messages.to_bytes(3, "big") + bytes(size)
-        if end.send(stream_id, data):
-            end.said.setdefault(stream_id, []).append(data)
-        self._send(end, end.settle())
+        self._send(self.ends[side], self.ends[side].say(stream_id, data))
 
     def use(self, side: int, program: Program, action: int) -> None:
         """Anything else an owner may do, but for opening, sending and the link."""
-        end = self.end(side)
-        end.now = self.now
-        self._send(end, use(end, program, action))
+        self._send(self.ends[side], use(self.ends[side], program, action))
 
     # -- what the middle does
 
@@ -125,8 +190,9 @@ class Middle:
             self._hand_over(side, frame)
 
     def forge(self, side: int, frame: bytes) -> None:
-        """A frame that nobody sent arrives."""
-        if not isinstance(decode_frame(frame, self.config), InvalidFrame):
+        """A frame that perhaps nobody sent arrives."""
+        is_valid = not isinstance(decode_frame(frame, self.config), InvalidFrame)
+        if is_valid and frame not in self.seen[side]:
             self.forged = True
         self._hand_over(side, frame)
 
@@ -135,31 +201,47 @@ class Middle:
         del self.flight[side][:count]
 
     def _hand_over(self, side: int, frame: bytes) -> None:
-        end = self.end(side)
-        end.now = self.now
-        self._send(end, end.receive(frame))
+        self._send(self.ends[side], self.ends[side].receive(frame))
 
     def cut(self, side: int) -> None:
         """The link of one end is lost, and what was on the way to it; the next one is there."""
-        end = self.end(side)
-        end.now = self.now
-        self._send(end, end.link_closed())
+        if self.ends[side].conn.state is LinkState.UP:
+            self.switch(side)
+        self.switch(side)
+
+    def switch(self, side: int) -> None:
+        """The link of one end is lost, or there is one again; what was on the way to it is lost."""
+        end = self.ends[side]
         self.flight[side].clear()
-        self._send(end, end.link_opened())
+        if end.conn.state is LinkState.UP:
+            self._send(end, end.link_closed())
+        else:
+            self._send(end, end.link_opened())
 
     def restart(self) -> None:
         """The executor loses all it knew. What is on the way to it may still arrive."""
-        self.past.append(self.executor)
+        for stream_id, lives in self.executor.lives.items():
+            self.past.setdefault(stream_id, []).extend(lives)
+        self.past_bytes_in += self.executor.bytes_in
         self.restarts += 1
         self.executor = self._new_executor()
         self._send(self.executor, self.executor.link_opened())
 
     def wait(self, seconds: float) -> None:
-        """Time passes at both ends."""
-        self.now += seconds
-        for side in (0, 1):
-            end = self.end(side)
-            self._send(end, end.wait(self.now - end.now))
+        """Time passes."""
+        self._wait_until(self.now + seconds)
+
+    def wait_for_timer(self) -> None:
+        """Time passes until the next timer of either end, if there is one."""
+        times = [end.conn.next_timeout() for end in self.ends]
+        self._wait_until(min((when for when in times if when is not None), default=self.now))
+
+    def _wait_until(self, when: float) -> None:
+        # Both get just this number: adding up pauses could make one of them an ulp younger.
+        self.now = when
+        for end in self.ends:
+            end.now = when
+            self._send(end, end.settle())
 
     # -- what must hold
 
@@ -167,59 +249,93 @@ class Middle:
         """The promises, as far as nothing was forged."""
         if self.forged:
             return
-        executors = [*self.past, self.executor]
-        for stream_id in _STREAM_IDS:
-            to_harness = self.harness.heard.get(stream_id, [])
-            to_executors = [end.heard.get(stream_id, []) for end in executors]
-            heard = [data for one in to_executors for data in one]
+        for stream_id in self.opened:
+            opener = self.harness.life(stream_id)
+            lives = self._executor_lives(stream_id)
+            heard = [data for life in lives for data in life.heard]
             assert len(set(heard)) == len(heard), "a message was delivered twice"
-            for one in to_executors:
-                _assert_follows(one, self.harness.said.get(stream_id, []))
-            said = [end.said.get(stream_id, []) for end in executors]
-            assert len(set(to_harness)) == len(to_harness), "a message was delivered twice"
-            for one in said:
-                _assert_follows([data for data in to_harness if data in one], one)
-            assert set(to_harness) <= {data for one in said for data in one}
-            _check_outcomes(self.harness, stream_id, heard)
-            for end in executors:
-                _check_outcomes(end, stream_id, to_harness)
+            for life in lives:
+                _assert_follows(life.heard, opener.said)
+            assert len(set(opener.heard)) == len(opener.heard), "a message was delivered twice"
+            speakers = [life for life in lives if not set(life.said).isdisjoint(opener.heard)]
+            _assert_follows(opener.heard, speakers[0].said if speakers else [])
+            # The harness names one incarnation of its peer, and only that life is confirmed.
+            involved = [life for life in lives if life.heard or life in speakers]
+            assert len(involved) <= 1, "two lives of the executor in one of the harness"
+            _check_outcomes(opener, lives)
+            for life in lives:
+                _check_outcomes(life, [opener])
+
+    def _executor_lives(self, stream_id: str) -> list[Life]:
+        return [*self.past.get(stream_id, ()), *self.executor.lives.get(stream_id, ())]
 
     def heal(self) -> None:
         """From now on every frame arrives; then so does every message."""
-        gone = {*self.harness.ends, *self.executor.ends}
-        for end in (self.harness, self.executor):
+        for end in self.ends:
             end.reading = True
             for stream_id, count in list(end.unconsumed.items()):
                 self._send(end, end.consume(stream_id, count))
         self.cut(0)
         self.cut(1)  # with what the first has let out, so that it has to ask once more
-        for end in (self.harness, self.executor):
-            config = end.conn._config
-            for stream_id, stream in end.conn._streams.items():
-                patience = stream._liveness._since() + config.resume_timeout
-                if patience <= self.now + config.max_rto:
-                    gone.add(stream_id)  # it may be given up before that
+        patience = [self._patience(end) for end in self.ends]
+        suppressed = self._resets_suppressed()
+        lasting = self._lasting()
         for _ in range(_HEALING):
             self._settle_flight()
-            if self._is_done():
+            if self._is_done(lasting):
                 break
-            times = [end.conn.next_timeout() for end in (self.harness, self.executor)]
-            self.wait(max(0.0, min(t for t in times if t is not None) - self.now))
+            self.wait_for_timer()
         else:
             raise AssertionError("a good link, and not everything arrives")
         self.check()
-        # An executor that crashed may have been the one that heard it all.
-        self._check_arrived(self.harness, [*self.past, self.executor], gone)
-        self._check_arrived(self.executor, [self.harness], gone)
+        for stream_id in self.harness.live:
+            heard = [data for life in self._executor_lives(stream_id) for data in life.heard]
+            # An executor that crashed may have been the one that heard it all.
+            _assert_arrived(self.harness.life(stream_id), heard)
+        for stream_id in self.executor.live:
+            _assert_arrived(self.executor.life(stream_id), self.harness.life(stream_id).heard)
+        suppressed = self._resets_suppressed() - suppressed
+        for end, until in zip(self.ends, patience, strict=True):
+            for stream_id, may_give_up in until.items():
+                event = end.life(stream_id).end
+                if event is not None and _timed_out(event):
+                    assert may_give_up[suppressed > 0], "a good link, and nobody answers"
 
-    def _check_arrived(self, source: End, targets: list[End], gone: set[str]) -> None:
-        for stream_id in source.live - gone:
-            heard = {data for target in targets for data in target.heard.get(stream_id, [])}
-            said = set(source.said.get(stream_id, []))
-            assert said <= heard, "a good link, and not everything arrives"
-        for event in source.ends.values():
-            timed_out = event.known_reason is ResetReason.TIMEOUT and event.by is EndedBy.LOCAL
-            assert event.stream_id in gone or not timed_out, "a good link, and nobody answers"
+    def _patience(self, end: End) -> dict[str, tuple[bool, bool]]:
+        """Which streams may be given up yet: while no reset is suppressed, and if some are.
+
+        What it asked first may be lost in a cut, and comes again after an RTO. The answer may be a
+        reset, which the limit on their rate can suppress: three streams then ask in turn, with a
+        pause that doubles, until the tokens of one and a half seconds are there.
+        """
+        found = {}
+        for stream_id, stream in end.conn._streams.items():
+            left = stream._liveness._since() + self.config.resume_timeout - self.now
+            rto = stream.rtt.rto + _ROUNDING
+            found[stream_id] = left <= rto, left <= 6 + 3 * rto
+        return found
+
+    def _resets_suppressed(self) -> int:
+        return sum(end.conn.stats().resets_suppressed for end in self.ends)
+
+    def _lasting(self) -> set[str]:
+        """The streams that have no reason to end any more: both ends hold them, or will."""
+        found = set()
+        executor = self.executor.conn
+        coming = [decode_frame(frame, self.config) for frame in self.flight[0]]
+        # An end that was forgotten while there was no link is told all the same.
+        ended = {frame.stream_id for frame in coming if isinstance(frame, ResetFrame)}
+        for stream_id, ours in self.harness.conn._streams.items():
+            theirs = executor._streams.get(stream_id)
+            if theirs is None:
+                is_over = stream_id in executor._ended or stream_id in ended
+                is_new = ours.profile is Profile.UNKNOWN and not is_over
+                lasts = is_new and not self._patience(self.harness)[stream_id][0]
+            else:
+                lasts = not theirs.closing and ours.peer in (0, theirs.own)
+            if lasts and not ours.closing:
+                found.add(stream_id)
+        return found
 
     def _settle_flight(self) -> None:
         for _ in range(_IN_FLIGHT):
@@ -229,11 +345,15 @@ class Middle:
                 self.deliver(side, 0)
         raise AssertionError("the two ends never stop talking")
 
-    def _is_done(self) -> bool:
-        """No stream is live whose messages have not all arrived and been acknowledged."""
-        for end in (self.harness, self.executor):
+    def _is_done(self, lasting: set[str]) -> bool:
+        """All that was said has been acknowledged, on streams that are not over."""
+        assert lasting <= self.harness.live, "a good link, and a stream ends"
+        for end in self.ends:
             if any(not stream.sender.idle for stream in end.conn._streams.values()):
                 return False
+            for stream_id in lasting:
+                if end.conn.stream_state(stream_id) is not StreamState.OPEN:
+                    return False
         return True
 
     # -- for the bound on memory
@@ -241,22 +361,25 @@ class Middle:
     @property
     def bytes_in(self) -> int:
         """What was handed over, and what is kept here of it."""
-        ends = [self.harness, self.executor, *self.past]
         seen = sum(len(frame) for frames in self.seen for frame in frames)
-        return seen + sum(end.bytes_in for end in ends)
+        return seen + self.past_bytes_in + sum(end.bytes_in for end in self.ends)
 
     @property
     def live_streams(self) -> int:
-        """At all ends, those that crashed too."""
-        ends = [self.harness, self.executor, *self.past]
-        return 2 * len(ends) + sum(end.live_streams for end in ends)
+        """At both ends."""
+        return sum(end.live_streams for end in self.ends)
 
     @property
     def held_segments(self) -> int:
-        """Frames that are kept here, and what the ends hold."""
-        ends = [self.harness, self.executor, *self.past]
+        """Frames that are kept here, lives, messages, and what the ends hold."""
         kept = sum(map(len, self.seen)) + sum(map(len, self.flight)) + self.messages
-        return kept + sum(end.held_segments for end in ends)
+        for lives in (self.past, *(end.lives for end in self.ends)):
+            kept += sum(map(len, lives.values()))
+        return kept + sum(end.held_segments for end in self.ends)
+
+
+def _timed_out(event: StreamReset) -> bool:
+    return event.known_reason is ResetReason.TIMEOUT and event.by is EndedBy.LOCAL
 
 
 def _assert_follows(heard: list[bytes], said: list[bytes]) -> None:
@@ -264,18 +387,24 @@ def _assert_follows(heard: list[bytes], said: list[bytes]) -> None:
     assert heard == said[: len(heard)], "messages out of order, or one is missing"
 
 
-def _check_outcomes(end: End, stream_id: str, heard: list[bytes]) -> None:
-    event = end.ends.get(stream_id)
+def _assert_arrived(life: Life, heard: list[bytes]) -> None:
+    assert set(life.said) <= set(heard), "a good link, and not everything arrives"
+
+
+def _check_outcomes(life: Life, others: list[Life]) -> None:
+    taken_over = {data for other in others for data in other.heard[: other.consumed]}
+    assert set(life.said[: life.acknowledged]) <= taken_over, "acknowledged and not taken over"
+    event = life.end
     if event is None:
         return
     if event.known_reason is ResetReason.CLOSED and event.by is EndedBy.LOCAL:
         assert not event.unknown, "closed, and not everything was acknowledged"
         assert not event.never_sent, "closed, and not everything was sent"
-    delivered = set(heard)
-    for message_id, data in enumerate(end.said.get(stream_id, []), start=1):
+    delivered = {data for other in others for data in other.heard}
+    for message_id, data in enumerate(life.said, start=1):
         outcome = event.outcome(message_id)
         if outcome is Outcome.ACKNOWLEDGED:
-            assert data in delivered, "acknowledged and not delivered"
+            assert data in taken_over, "acknowledged in the end and not taken over"
         elif outcome is Outcome.NEVER_SENT:
             assert data not in delivered, "delivered and called never sent"
 
@@ -283,7 +412,9 @@ def _check_outcomes(end: End, stream_id: str, heard: list[bytes]) -> None:
 def play(data: bytes) -> Middle:
     """One input."""
     program = Program(data)
-    middle = Middle(program.pick(_CONFIGS))
+    start = program.byte()
+    middle = Middle(_CONFIGS[start & 1])
+    forges = not start & 2  # or too few long programs would have the promises checked
     while program.goes_on():
         action = program.byte() % 24
         side = program.byte() & 1
@@ -307,24 +438,26 @@ def play(data: bytes) -> Middle:
                 middle.replay(side, program.word())
             case 14:
                 middle.replay(side, program.word(), size=program.byte())
-            case 15 | 16:
+            case 15:
                 middle.cut(side)
+            case 16:
+                middle.switch(side)
             case 17:
                 middle.wait(program.pick(_PAUSES))
             case 18 | 19:
-                times = [middle.end(i).conn.next_timeout() for i in (0, 1)]
-                when = min((t for t in times if t is not None), default=middle.now)
-                middle.wait(max(0.0, when - middle.now))
+                middle.wait_for_timer()
             case 20:
                 middle.use(side, program, program.pick((4, 5, 6)))
             case 21:
                 middle.restart()
-            case 22:
+            case 22 if forges:
                 frame = bytearray(program.pick(middle.seen[side] or [b"\0"]))
                 frame[program.byte() % len(frame)] ^= program.byte()
                 middle.forge(side, bytes(frame))
-            case _:
+            case 23 if forges:
                 middle.forge(side, choose_frame(program))
+            case _:
+                middle.deliver(1 - side, 0)
         middle.check()
     if not middle.forged:
         middle.heal()
@@ -343,16 +476,21 @@ def seeds() -> list[bytes]:
         bytes([12, 1, 0, 0, 12, 1, 0, 3, 12, 0, 0, 1]),
         bytes([14, 1, 0, 2, 9, 14, 0, 0, 1, 30]),
         bytes([15, 0, 15, 1]),
+        bytes([16, 0, 18, 0, 16, 1, 16, 0]),
         bytes([17, 0, 3, 18, 0, 18, 0]),
         bytes([20, 0, 1, 0, 0, 0]),
         bytes([20, 1, 1, 0, 0, 1]),
+        bytes([20, 0, 2]),
+        bytes([20, 1, 2]),
         bytes([21, 0]),
+        bytes([21, 0, 12, 1, 0, 0, 7, 0, 9, 7, 1, 9]),
         bytes([22, 1, 1, 4, 1]),
         *(bytes([23, side]) + raw_frame(frame) for frame in VALID[::4] for side in (0, 1)),
     ]
     found = []
-    for config in range(len(_CONFIGS)):
+    for start in range(4):
         for fault in faults:
-            found.append(bytes([config]) + open_both + flow + talk + fault + flow + talk + flow)
-            found.append(bytes([config]) + open_both + talk + fault + flow * 2 + talk)
+            found.append(bytes([start]) + open_both + flow + talk + fault + flow + talk + flow)
+            found.append(bytes([start]) + open_both + talk + fault + flow * 2 + talk)
+            found.append(bytes([start]) + open_both + flow + talk * 3 + flow + fault + talk + flow)
     return found

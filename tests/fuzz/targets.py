@@ -16,6 +16,7 @@ from fuzz import target_connection, target_decode, target_link, target_middle, t
 from fuzz.valid_frames import VALID
 
 __all__ = [
+    "ATTEMPTS",
     "CORPUS",
     "CPU_LIMIT",
     "PER_LIVE_STREAM",
@@ -33,6 +34,8 @@ CORPUS: Final = Path(__file__).resolve().parent / "corpus"
 
 CPU_LIMIT: Final = 0.5
 """Seconds of CPU time that an input may take: 0.05, and a margin of 10."""
+ATTEMPTS: Final = 3
+"""How often an input that takes longer is tried before that counts."""
 PER_LIVE_STREAM: Final = 2048
 PER_HELD_SEGMENT: Final = 512
 ALLOWANCE: Final = 64 * 1024
@@ -115,10 +118,22 @@ def _traced() -> Iterator[None]:
 
 
 def timed(target: Target, data: bytes) -> float:
-    """Try an input; the seconds of CPU time it took. Raises `TooMuch` beyond `CPU_LIMIT`."""
-    start = time.process_time()
-    target(data)
-    spent = time.process_time() - start
+    """Try an input; the seconds of CPU time it took. Raises `TooMuch` beyond `CPU_LIMIT`.
+
+    A long one is tried again, and the shortest counts: what made it long may have been the garbage
+    of others, or a machine that counts the time it gave to somebody else.
+    """
+    spent = _timed_once(target, data)
+    for _ in range(ATTEMPTS - 1):
+        if spent > CPU_LIMIT:
+            gc.collect()
+            spent = min(spent, _timed_once(target, data))
     if spent > CPU_LIMIT:
         raise TooMuch(f"{spent:.3f} s of CPU time, {CPU_LIMIT} allowed")
     return spent
+
+
+def _timed_once(target: Target, data: bytes) -> float:
+    start = time.process_time()
+    target(data)
+    return time.process_time() - start
