@@ -8,6 +8,7 @@ to reach a score. `python -m mutmut show NAME` shows a survivor. `docs/mutation.
 that are known.
 """
 
+import argparse
 import ast
 import os
 import resource
@@ -174,9 +175,14 @@ def report(modules: Sequence[str]) -> bool:
 
 def main() -> int:
     """Exit status: 0 if every module reaches `MINIMUM`."""
+    parser = argparse.ArgumentParser(description="Plant small faults: do the tests notice?")
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help="such as rtt (default: all)")
+    modules: list[str] = parser.parse_args().modules
+    known = sorted(path.stem for path in walk_mutatable_files())
+    if unknown := sorted(set(modules) - set(known)):
+        parser.error(f"no such module: {', '.join(unknown)}; there are {', '.join(known)}")
     os.environ["CI"] = "1"  # Hypothesis then tries the same examples each time
     setattr(isolation, "PytestRunner", Runner)  # noqa: B010
-    modules = sys.argv[1:]
     if not modules:  # mutmut would let old results stand, whatever happened to the tests
         shutil.rmtree("mutants", ignore_errors=True)
     started = time.monotonic()
