@@ -43,7 +43,12 @@ def _on_the_network(what: str, *, copies: bool = False) -> Fault:
 
 
 def _of_an_executor(what: str) -> Fault:
-    return Fault(what, at_most_once="but for a gap", liveness="but its streams")
+    return Fault(
+        what,
+        exactly_once="but for a gap",
+        at_most_once="but for a gap",
+        liveness="but its streams",
+    )
 
 
 FAULTS: Mapping[str, Fault] = {
