@@ -92,6 +92,7 @@ class Connection:
         self.session: Session | None = None
         """None until `initialize`, before which nothing else is allowed."""
         self._channel = channel
+        self._relay = channel if isinstance(channel, RelayChannel) else None
         self._methods = methods
         self._scope = trio.CancelScope()
         self._done = trio.Event()
@@ -115,9 +116,9 @@ class Connection:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    if isinstance(self._channel, RelayChannel):
-                        nursery.start_soon(self._watch_end, self._channel)
-                        nursery.start_soon(self._settle, self._channel)
+                    if self._relay is not None:
+                        nursery.start_soon(self._watch_end, self._relay)
+                        nursery.start_soon(self._settle, self._relay)
                     await self._receive(nursery)
                     nursery.cancel_scope.cancel()
         finally:
@@ -150,11 +151,11 @@ class Connection:
                 return
             if on_settled is None:
                 return
-            if isinstance(self._channel, RelayChannel):
-                self._unsettled.append((self._channel.last_message_id, on_settled))
-                self._sent.unpark_all()
-            else:
+            if self._relay is None:
                 on_settled()
+            else:
+                self._unsettled.append((self._relay.last_message_id, on_settled))
+                self._sent.unpark_all()
 
     async def _settle(self, channel: RelayChannel) -> None:
         while True:
