@@ -274,8 +274,8 @@ class Session:
         """The alarm has gone off. Early or late is harmless."""
         self._alarm_at = math.inf
         due = self.conn.next_timeout()
+        self.conn.handle_timeout(now)
         if due is not None and due <= now:
-            self.conn.handle_timeout(now)
             self._wake()
         self._settle()
 
@@ -291,6 +291,11 @@ class Session:
     def command_done(self) -> None:
         """Something was asked of `conn`: have it sent, and pass on what came of it."""
         self._wake()
+        if self.status is LinkStatus.CONNECTING:
+            # Nobody asks for frames without a link, so nothing else tells the machine the time from
+            # which on a new stream waits.
+            self._alarm_at = 0.0
+            self._set_alarm(0.0)
         self._settle()
 
     def leave(self, reason: ResetReason) -> None:

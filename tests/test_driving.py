@@ -231,3 +231,21 @@ def test_a_local_reset_throws_away_what_was_not_received() -> None:
     assert peer.standing is Standing.CLOSED_HERE
     both.exchange()
     assert stream.standing is Standing.ENDED
+
+
+def test_a_stream_opened_without_a_link_times_out() -> None:
+    end = End(Role.HARNESS, RelayConfig(resume_timeout=5.0))
+    session = end.session
+    session.link_up(0.0)
+    session.frames_to_send(0.0)
+    session.link_down(1.0)
+    assert end.alarms == []
+    stream = session.open_stream("s")
+    assert end.alarms  # nobody else will tell the machine the time
+    session.time_passed(2.0)
+    assert end.alarms[-1] == 7.0
+    session.time_passed(6.9)
+    assert stream.ended is None
+    session.time_passed(7.0)
+    assert stream.ended is not None
+    assert stream.ended.known_reason is ResetReason.TIMEOUT

@@ -35,6 +35,19 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 class TestTime:
+    @pytest.mark.parametrize("early", [1e-12, 5e-10])
+    def test_no_timer_fires_early(self, early: float) -> None:
+        async def main() -> float:
+            loop = asyncio.get_running_loop()
+            due = 3.0 + early
+            loop.call_at(3.0, lambda: None)
+            fired = loop.create_future()
+            loop.call_at(due, fired.set_result, None)
+            await fired
+            return loop.time() - due
+
+        assert run(main()) == 0.0
+
     @pytest.mark.parametrize("seconds", [0.1, 600.0, 30 * DAY])
     def test_it_jumps_to_the_next_timer(self, seconds: float) -> None:
         async def main() -> float:

@@ -99,7 +99,11 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """The virtual time in seconds. It never goes back."""
-        return self._jumping.now
+        now = self._jumping.now
+        # asyncio fires timers that are due within a tick of the clock. This one would stand still
+        # just before them, and whoever sets a timer again that was early would do so for ever.
+        self._clock_resolution = math.ulp(now)
+        return now
 
     def run_forever(self) -> None:
         """Run until `stop`. Raises `Deadlock`."""
