@@ -32,6 +32,7 @@ class Mutant:
 _ACKS = "sansrelay/acks.py"
 _CONNECTION = "sansrelay/connection.py"
 _ENDED = "sansrelay/ended.py"
+_FAIRQUEUE = "sansrelay/fairqueue.py"
 _LIVENESS = "sansrelay/liveness.py"
 _OUTGOING = "sansrelay/outgoing.py"
 _PENDING = "sansrelay/pending.py"
@@ -304,7 +305,7 @@ MUTANTS: tuple[Mutant, ...] = (
         old="case ResumeFrame() if silent and frame.next_seq == 1 and not frame.peer_incarnation:",
         new="case ResumeFrame() if frame.next_seq:",
         kind="pair",
-        seeds=400,
+        seeds=100,
     ),
     Mutant(
         name="question-not-repeated",
@@ -475,6 +476,33 @@ MUTANTS: tuple[Mutant, ...] = (
         new="            if False:\n                for link in",
         kind="world",
         seeds=50,
+    ),
+    Mutant(
+        name="total-queue-unbounded",
+        rule="`total_queue_size` bounds what all links of a rendezvous have queued.",
+        path=_FAIRQUEUE,
+        old="        if self._size + growth > self._pool.free:\n            return Full.TOTAL\n",
+        new="",
+        kind="world",
+        seeds=100,
+    ),
+    Mutant(
+        name="links-share-no-total",
+        rule="A link's queue leaves room for what the others hold.",
+        path=_FAIRQUEUE,
+        old="if self._size + growth > self._pool.free:",
+        new="if self._size + growth > self._pool.limit:",
+        kind="world",
+        seeds=100,
+    ),
+    Mutant(
+        name="total-queue-leaks",
+        rule="What has left a queue is given back to the room that all links share.",
+        path=_FAIRQUEUE,
+        old="        self._pool.used -= size - reserved",
+        new="        self._pool.used -= (size - reserved) // 2",
+        kind="world",
+        seeds=100,
     ),
     Mutant(
         name="routes-unbounded",

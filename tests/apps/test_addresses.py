@@ -4,10 +4,10 @@ import pytest
 
 from sansrelay import Role
 from sansrelay.http import Headers, HttpRequest, parse_http_url, parse_websocket_url
+from sansrelay.network import is_loopback
 from sansrelay_apps.rendezvous.addresses import (
     ListenAddress,
     PublicBase,
-    is_loopback,
     parse_listen_address,
     relay_url,
 )

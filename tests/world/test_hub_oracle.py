@@ -3,6 +3,7 @@
 import pytest
 
 from sansrelay.codec import encode_frame
+from sansrelay.config import RelayConfig
 from sansrelay.connection import Role
 from sansrelay.frames import AckFrame, DataFrame, Frame, ResetFrame, ResumeFrame
 from sansrelay.rendezvous import (
@@ -230,6 +231,23 @@ def test_bounds_are_looked_at_now_and_then() -> None:
         court.oracle.hub_settled(court.hub)
     with guilty(Promise.BOUNDED, "rendezvous: links: 2, at most 1"):
         court.oracle.hub_settled(court.hub)
+
+
+def test_the_total_of_all_queues_is_looked_at_with_each_frame() -> None:
+    court = Court()
+    court.hub.machine.executor_opened(1, "executor", 0.0)
+    court.hub.machine.harness_opened(2, "executor", "harness", 0.0)
+    large = DATA._replace(payload=bytes(2000))
+    court.hub.machine.receive_frame(2, encode_frame(large), 0.0)
+    court.oracle.taken_by_hub(court.hub)
+    relay = RelayConfig(
+        max_frame_size=512, max_message_size=64, segment_size=64, receive_buffer_size=64
+    )
+    court.hub.config = RendezvousConfig(
+        relay=relay, stream_queue_size=2000, link_queue_size=2000, total_queue_size=2000
+    )
+    with guilty(Promise.BOUNDED, "rendezvous: bytes queued: "):
+        court.oracle.taken_by_hub(court.hub)
 
 
 def test_decoded_frames_are_remembered_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,8 +257,18 @@ class KeepsRoutes(Rendezvous):
         return replace(super().stats(), routes=1)
 
 
-def test_a_rendezvous_that_keeps_a_route_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sansrelay.testing.world.hubs.Rendezvous", KeepsRoutes)
+class KeepsBytes(Rendezvous):
+    """Its books say that a byte is queued for ever."""
+
+    def stats(self) -> RendezvousStats:
+        return replace(super().stats(), bytes_queued=1)
+
+
+@pytest.mark.parametrize("machine", [KeepsRoutes, KeepsBytes])
+def test_a_rendezvous_that_keeps_something_is_found(
+    machine: type[Rendezvous], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sansrelay.testing.world.hubs.Rendezvous", machine)
     world = made_world()
     reliable(world)
     with guilty(Promise.BOUNDED, "left after the end: RendezvousStats("):

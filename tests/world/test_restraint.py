@@ -3,6 +3,7 @@
 import pytest
 
 from sansrelay.codec import encode_frame
+from sansrelay.connection import Role
 from sansrelay.frames import AckFrame, DataFrame, Frame, ResetFrame, ResumeFrame
 from sansrelay.states import Profile
 from sansrelay.testing import Promise
@@ -21,11 +22,11 @@ def data(seq: int) -> DataFrame:
 
 
 class Watched:
-    """One life of a harness, frame by frame, on its first link."""
+    """One life of a peer, frame by frame, on its first link."""
 
-    def __init__(self) -> None:
-        self.restraint = Restraint("harness", Case().oracle)
-        self.conn = Machine()
+    def __init__(self, role: Role = Role.HARNESS) -> None:
+        self.restraint = Restraint(role.value, Case().oracle)
+        self.conn = Machine(role)
         self.restraint.link_opened()
 
     def says(self, *frames: Frame, to: Profile | None = Profile.UNKNOWN) -> None:
@@ -35,12 +36,12 @@ class Watched:
 
     def hears(self, *frames: Frame) -> None:
         for frame in frames:
-            self.restraint.heard(encode_frame(frame))
+            self.restraint.heard(self.conn, encode_frame(frame))
 
 
 def test_nonsense_is_not_judged_here() -> None:
     watched = Watched()
-    watched.restraint.heard(b"\xff")
+    watched.restraint.heard(watched.conn, b"\xff")
     watched.restraint.said(watched.conn, b"\xff")
     watched.hears(data(1))
     watched.says(ResetFrame(NAME, 0, 0, "closed"))
@@ -125,3 +126,58 @@ def test_an_acceptor_that_has_forgotten_the_stream_begins_anew() -> None:
     watched = Watched()
     watched.says(OPENING, data(1))
     watched.says(OPENING._replace(incarnation=17), data(1))
+
+
+OFFER = ResumeFrame(NAME, 0, 0, 1, 8, 7)
+NEXT_OFFER = OFFER._replace(incarnation=9)
+
+
+def acceptor(*heard: Frame) -> Watched:
+    """An executor that knows no stream, and what came to it."""
+    watched = Watched(Role.EXECUTOR)
+    watched.hears(*heard)
+    return watched
+
+
+def test_an_opening_is_answered_with_an_offer_and_a_stale_copy_of_it_may_be_too() -> None:
+    watched = acceptor(OPENING)
+    watched.says(OFFER, OFFER, to=Profile.RELIABLE)
+    watched.restraint.link_opened()
+    watched.says(OFFER._replace(next_seq=5), to=Profile.RELIABLE)
+    watched.says(ResetFrame(NAME, 0, 0, "closed"), to=None)
+    watched.hears(OPENING)
+    watched.says(NEXT_OFFER, to=Profile.RELIABLE)
+
+
+@pytest.mark.parametrize(
+    "heard",
+    [
+        QUESTION,
+        OPENING._replace(next_seq=2),
+        OPENING._replace(next_seq=0),
+        OPENING._replace(ack=1),
+        OPENING._replace(ack_bits=1),
+        OPENING._replace(stream_id="harness/2"),
+        data(1),
+    ],
+)
+def test_nothing_but_an_opening_is_answered_with_an_offer(heard: Frame) -> None:
+    watched = acceptor(heard)
+    with guilty(Promise.AT_MOST_ONCE, "offers harness/1, of which no opening has come"):
+        watched.says(OFFER, to=Profile.RELIABLE)
+
+
+def test_an_opening_is_good_for_one_offer() -> None:
+    watched = acceptor(OPENING)
+    watched.says(OFFER, to=Profile.RELIABLE)
+    watched.hears(OPENING)  # a repetition, to the stream that it has made
+    watched.says(ResetFrame(NAME, 0, 0, "closed"), to=None)
+    watched.hears(QUESTION)
+    with guilty(Promise.AT_MOST_ONCE, "offers harness/1, of which no opening has come"):
+        watched.says(NEXT_OFFER, to=Profile.RELIABLE)
+
+
+def test_an_opener_waits_for_no_opening() -> None:
+    watched = Watched()
+    watched.hears(QUESTION)
+    watched.says(OPENING)

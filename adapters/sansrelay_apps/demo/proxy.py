@@ -38,20 +38,19 @@ class CuttingProxy:
         return ends
 
     async def _forward(self, client: trio.SocketStream) -> None:
-        try:
-            server = await trio.open_tcp_stream("127.0.0.1", self._target)
-        except OSError:
-            await trio.aclose_forcefully(client)
-            return
-        self._open |= {client, server}
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump, client, server, nursery.cancel_scope)
-                nursery.start_soon(self._pump, server, client, nursery.cancel_scope)
-        finally:
-            self._open -= {client, server}
-            await trio.aclose_forcefully(client)
-            await trio.aclose_forcefully(server)
+        async with client:
+            try:
+                server = await trio.open_tcp_stream("127.0.0.1", self._target)
+            except OSError:
+                return
+            async with server:
+                self._open |= {client, server}
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._pump, client, server, nursery.cancel_scope)
+                        nursery.start_soon(self._pump, server, client, nursery.cancel_scope)
+                finally:
+                    self._open -= {client, server}
 
     def passes(self, sink: trio.SocketStream, data: bytes | bytearray) -> None:
         """Called with all that is about to go to `sink`; for subclasses that want to know."""

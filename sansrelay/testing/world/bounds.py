@@ -12,7 +12,7 @@ from ...errors import FrameCause
 from ...states import Profile
 from .records import HubView, PeerView
 
-__all__ = ["dropped_by", "hub_excess", "may_talk", "peer_excess"]
+__all__ = ["dropped_by", "hub_excess", "may_talk", "peer_excess", "queue_excess"]
 
 _HEAP_SLACK = 64
 """Entries that a queue of timers may have beyond two for each stream there ever was."""
@@ -60,6 +60,11 @@ def may_talk(machine: RelayConnection, stream_id: str) -> bool:
     """Whether an end may send acks: both ends know each other, and on this link too."""
     stream = machine._streams.get(stream_id)
     return stream is not None and stream._may_talk()
+
+
+def queue_excess(hub: HubView) -> str | None:
+    """What all queues of a rendezvous together hold beyond their limit, or None."""
+    return _first_excess([("bytes queued", hub.machine._pool.used, hub.config.total_queue_size)])
 
 
 def hub_excess(hub: HubView, now: float) -> str | None:

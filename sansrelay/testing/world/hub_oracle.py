@@ -9,7 +9,7 @@ from ...connection import Role
 from ...errors import ResetReason
 from ...frames import Frame, InvalidFrame, ResetFrame, ResumeFrame
 from ...rendezvous import LinkRefusal, RouteEnded, RouteEndedBy, RouteOpened
-from .bounds import hub_excess
+from .bounds import hub_excess, queue_excess
 from .lanes import Link
 from .passage import Dialler
 from .promises import Promise, PromiseBroken
@@ -145,6 +145,12 @@ class HubOracle:
                 f"{hub.name} ended {event.stream_id} with {event.reason!r}: {false}",
             )
         record.hub_reasons[event.reason] = None
+
+    def taken_by_hub(self, hub: HubView) -> None:
+        """A rendezvous was handed a frame and has let nothing out since: its queues are longest."""
+        excess = queue_excess(hub)
+        if excess is not None:
+            self.broken(Promise.BOUNDED, f"{hub.name}: {excess}")
 
     def hub_settled(self, hub: HubView) -> None:
         """A rendezvous was drained."""

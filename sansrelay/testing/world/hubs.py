@@ -116,6 +116,7 @@ class RendezvousProcess:
             if self.passage.arrived(link, frame):
                 self.oracle.arrived_at_hub(self, link, frame)
             self.machine.receive_frame(link.number, frame, now)
+            self.oracle.taken_by_hub(self)
             self._hear()
         self.settle()
 

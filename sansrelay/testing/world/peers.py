@@ -198,7 +198,7 @@ class RelayPeer(Peer):
             if link is not self.link:
                 return
             self.oracle.arrived(self, frame)
-            self._restraint.heard(frame)
+            self._restraint.heard(self.conn, frame)
             self.conn.receive_frame(frame, now)
             self.settle()
 

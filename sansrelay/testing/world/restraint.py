@@ -6,7 +6,7 @@ in no message until a peer has lost its state, or a basic one has taken its plac
 
 from typing import NoReturn, Protocol
 
-from ...connection import RelayConnection
+from ...connection import RelayConnection, Role
 from ...frames import DataFrame, Frame, InvalidFrame, ResetFrame, ResumeFrame
 from ...states import Profile
 from .promises import Promise
@@ -55,16 +55,20 @@ class Restraint:
         self._judge = judge
         self._link = 0
         self._streams: dict[str, _Stream] = {}
+        self._openings: set[str] = set()
+        """Ids whose opening came while no stream had them, and that were not offered since."""
 
     def link_opened(self) -> None:
         """A new link: every gate is closed."""
         self._link += 1
 
-    def heard(self, data: bytes) -> None:
+    def heard(self, conn: RelayConnection, data: bytes) -> None:
         """A frame is about to be handed to the connection."""
         frame = self._judge.frame_of(data)
         if isinstance(frame, InvalidFrame):
             return
+        if _is_opening(frame) and conn.profile(frame.stream_id) is None:
+            self._openings.add(frame.stream_id)
         stream = self._streams.get(frame.stream_id)
         if stream is None:
             return
@@ -87,6 +91,8 @@ class Restraint:
             stream = self._streams[frame.stream_id] = _Stream()
         stream.acked = max(stream.acked, frame.ack)
         if isinstance(frame, ResumeFrame):
+            if not stream.announced_on and conn.role is Role.EXECUTOR:
+                self._offered(frame)
             stream.own = frame.incarnation
             stream.announced_on = stream.announced_on or self._link
             return
@@ -114,3 +120,24 @@ class Restraint:
                     f"{self._name} sent {describe(frame)} again, though nothing has come since",
                 )
             stream.last_sent[frame.seq] = stream.heard
+
+    def _offered(self, frame: ResumeFrame) -> None:
+        """The first resume of an acceptor, in the life of a stream that its incarnation stands for.
+
+        Who resumes a stream that it has forgotten would replay into it what it may have run.
+        """
+        if frame.stream_id not in self._openings:
+            self._judge.broken(
+                Promise.AT_MOST_ONCE,
+                f"{self._name} offers {frame.stream_id}, of which no opening has come",
+            )
+        self._openings.discard(frame.stream_id)
+
+
+def _is_opening(frame: Frame) -> bool:
+    """Whether a frame asks an acceptor for a new reliable stream."""
+    return (
+        isinstance(frame, ResumeFrame)
+        and frame.next_seq == 1
+        and not (frame.peer_incarnation or frame.ack or frame.ack_bits)
+    )

@@ -356,7 +356,8 @@ class World(Population):
         for hub in self._hubs.values():
             if isinstance(hub, RendezvousProcess):
                 stats = hub.machine.stats()
-                if stats.routes or stats.harness_links or stats.executor_links:
+                links = stats.harness_links + stats.executor_links
+                if stats.routes or links or stats.bytes_queued:
                     self.oracle.broken(Promise.BOUNDED, f"left after the end: {stats}")
 
     def _remains(self) -> list[str]:
