@@ -99,6 +99,15 @@ def test_small_chunks_count_for_more_than_their_bytes() -> None:
 OWN = {"PATH": "/bin", "HOME": "/h", "API_KEY": "k", "secret_x": "s", "MyToken": "t", "X[1]": "b"}
 
 
+def test_the_executors_own_token_is_never_inherited() -> None:
+    own = {"SANSRELAY_TOKEN": "secret", "OTHER_TOKEN": "theirs"}
+    policy = EnvPolicy(inherit=Inherit.ALL, ignore_default_excludes=True)
+    assert build_environment(own, {}, policy) == {"OTHER_TOKEN": "theirs"}
+    assert (
+        build_environment(own, {"SANSRELAY_TOKEN": "given"}, policy)["SANSRELAY_TOKEN"] == "given"
+    )
+
+
 @pytest.mark.parametrize(
     ("policy", "expected"),
     [

@@ -24,6 +24,8 @@ _CORE = frozenset(
         "USER",
     }
 )
+_OWN_TOKEN = "SANSRELAY_TOKEN"
+"""What lets the executor register; no process ever needs it."""
 _DEFAULT_EXCLUDES = ("*KEY*", "*SECRET*", "*TOKEN*")
 
 
@@ -35,7 +37,7 @@ def build_environment(
     Without a policy they are `env` and nothing else (Codex 0.131). With one: what it inherits from
     the executor's `own`, less the default excludes and its own excludes, with `set` laid over, of
     that only what `includeOnly` names where it names anything; and `env` laid over last. Patterns
-    know `*` and `?` and no case.
+    know `*` and `?` and no case. The executor's own token is never inherited.
     """
     if policy is None:
         return dict(env)
@@ -45,7 +47,7 @@ def build_environment(
         name: value
         for name, value in own.items()
         if policy.inherit is Inherit.ALL or (policy.inherit is Inherit.CORE and name in _CORE)
-        if not is_excluded.fullmatch(name)
+        if name != _OWN_TOKEN and not is_excluded.fullmatch(name)
     }
     result.update(policy.set)
     if policy.include_only:
