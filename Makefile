@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format proto proto-check protobuf-range vectors model fuzz coverage mutants interop soak \
-	mutants-sim clean
+	mutants-sim bench bench-test clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ demo: $(VENV)/.all  ## two agents, one executor, two cut connections, nothing lo
 	@$(BIN)/sansrelay demo
 
 test: $(VENV)/.test  ## the tests (real Codex binaries aside: make interop)
-	$(BIN)/python -m pytest -m 'not interop' -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m 'not interop and not bench' -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.lint  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -94,6 +94,17 @@ soak: $(VENV)/.all  ## 20,000 random worlds and 200,000 random pairs: long
 
 mutants-sim: $(VENV)/.test  ## plant known faults in the core: the simulation has to find each
 	$(BIN)/python tools/mutants_sim.py --all $(ARGS)
+
+$(VENV)/.bench: pyproject.toml | $(VENV)/.python
+	$(PIP) install -e '.[all,test,bench]'
+	$(PIP) install kcp || echo 'kcp could not be built (it needs a C compiler): its rows will be skipped'
+	@touch $@
+
+bench: $(VENV)/.bench  ## sansrelay beside h2, aioquic and KCP: ratios, in a few minutes
+	cd tests && ../$(BIN)/python -m bench $(ARGS)
+
+bench-test: $(VENV)/.bench  ## whether each peer of the benchmark runs
+	$(BIN)/python -m pytest -m bench $(ARGS)
 
 clean:  ## remove what the targets made
 	rm -rf mutants $(VENV) $(VENV)-proto $(VENV)-protobuf-* .mypy_cache .ruff_cache .pytest_cache build dist
