@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # The core's tests are those that touch neither a loop nor a socket, a process or an adapter. Long
 # simulations say nothing about protobuf.
-impure='trio|asyncio|socket|ssl|subprocess|websockets|sansrelay_(trio|asyncio|apps)'
+impure='trio|asyncio|socket|ssl|subprocess|websockets|execserver_client|sansrelay_(trio|asyncio|apps)'
 long='cut_net|fuzz|model_check|sansrelay\.testing\.world'
 mapfile -t tests < <(grep -LE "^[[:space:]]*(import|from) +($impure|$long)( |\.|\$)" tests/test_*.py)
 ((${#tests[@]})) || { echo "no tests found" >&2; exit 1; }
