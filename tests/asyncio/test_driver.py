@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 
 import pytest
 
@@ -315,3 +316,24 @@ async def test_a_bug_in_the_adapter_comes_out_plain(
 
     with pytest.raises(AssertionError, match="a bug"):
         await wait_for_it()
+
+
+async def test_each_step_may_be_a_task_of_its_own(relay: Relay) -> None:
+    # So it is in a notebook, where every cell runs in another task of a loop that is there already,
+    # and where a web framework starts and stops an application.
+    await relay.start_executor(echo)
+    cells = AsyncExitStack()
+
+    async def connect() -> Harness:
+        return await cells.enter_async_context(relay.harness())
+
+    async def ask(harness: Harness) -> bytes:
+        async with await harness.open_stream() as stream:
+            await stream.send(b"hello")
+            return await stream.receive()
+
+    harness = await asyncio.create_task(connect())
+    assert await asyncio.create_task(ask(harness)) == b"hello"
+    await asyncio.create_task(cells.aclose())
+    with pytest.raises(ConnectionAbortedError):
+        await harness.open_stream()
