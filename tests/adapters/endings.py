@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from adapters.loops import PATIENCE
 from adapters.streams import MESSAGE
 from adapters.table import SMALL, Relay, behaviour
 from sansrelay import RelayConfig
@@ -374,6 +375,7 @@ def without_an_executor(relay: Relay) -> Iterator[object]:
     yield stream.wait_opened()
     yield stream.send(b"x"), stream.receive()
     executor = relay.executor()
+    assert relay.middle.has_executor.wait(PATIENCE)
     again = harness.open_stream()
     yield again.wait_opened()
     yield again.send(b"x"), executor.accept().receive()

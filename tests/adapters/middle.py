@@ -2,6 +2,7 @@
 
 import json
 import ssl
+import threading
 import time
 from collections import deque
 from concurrent.futures import Future
@@ -43,6 +44,8 @@ class Middle:
         """Answers to the next requests, in the place of what they ask for."""
         self.urls: dict[Role, str] = {}
         """What the registry answers."""
+        self.has_executor = threading.Event()
+        """Set once the router has taken an executor's link, which may be after the link was up."""
         self._loop = loop
         self._tls = tls
         self._serving: Pending[None] | None = None
@@ -98,6 +101,7 @@ class Middle:
         link = self._links[link_id] = _Link(self._loop.event())
         if role is Role.EXECUTOR:
             router.executor_opened(link_id, EXECUTOR_ID, time.monotonic())
+            self.has_executor.set()
         else:
             router.harness_opened(link_id, EXECUTOR_ID, "anyone", time.monotonic())
 
