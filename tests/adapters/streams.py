@@ -233,12 +233,11 @@ def a_basic_executor_gets_its_messages_through(relay: Relay) -> Iterator[object]
 
 
 @behaviour(
-    steps=["done", "ended: profile_refused, by peer, 1 unknown"],
-    harness=["opened, basic", "ended: profile_refused, by peer, 1 unknown"],
+    steps=["ended: profile_refused, by peer"],
+    harness=["opened, basic", "ended: profile_refused, by peer"],
     executor=[],
 )
 def a_basic_peer_is_refused_where_a_reliable_one_is_asked_for(relay: Relay) -> Iterator[object]:
     relay.executor(config=RelayConfig(profile=ProfilePolicy.RELIABLE))
     ours = relay.harness(config=RelayConfig(profile=ProfilePolicy.BASIC)).open_stream()
-    yield ours.send(b"one")
-    yield ours.receive()
+    yield ours.receive()  # the opening alone is refused; a message may come before the reset or not
